@@ -1,0 +1,76 @@
+"""What a store keeps for a partition of a group. Round-trips through text that carries a version."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from datetime import datetime
+
+from streamkit.model.partition import Partition
+from streamkit.model.position import Position, StartPosition
+
+__all__ = ["Checkpoint"]
+
+_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """Where a group stands in a partition. `at` says where to go on: `after(position)` is the normal case, inclusive:
+    that record and all before it are done; `at(...)` and `EARLIEST` stand there before the first record was."""
+
+    partition: Partition
+    at: StartPosition
+    metadata: str = ""
+    """The user's own text (`context.checkpoint(metadata=...)`)."""
+    record_time: datetime | None = None
+    """When the last record that is done was written; tells the age of an expired position. Aware UTC."""
+    owner: str = ""
+    epoch: int = 0
+    partitions_at_start: int | None = None
+    """How many partitions the stream had when the group first started: those with a higher number are new and begin at EARLIEST."""
+    pending: Position | None = None
+    """A prepared checkpoint that is not yet committed, and its state."""
+    pending_state: bytes = b""
+
+    def to_text(self) -> str:
+        """One line of JSON with sorted names and a version."""
+        body: dict[str, object] = {
+            "version": _VERSION,
+            "stream": self.partition.stream,
+            "partition": self.partition.id,
+            "incarnation": self.partition.incarnation,
+            "at": self.at.to_text(),
+            "metadata": self.metadata,
+            "record_time": self.record_time and self.record_time.isoformat(),
+            "owner": self.owner,
+            "epoch": self.epoch,
+            "partitions_at_start": self.partitions_at_start,
+            "pending": self.pending and self.pending.to_text(),
+            "pending_state": base64.b64encode(self.pending_state).decode(),
+            "extra": dict(self.partition.extra),
+        }
+        return json.dumps({k: v for k, v in body.items() if v not in (None, "", {})}, sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> Checkpoint:
+        """Read what `to_text` wrote, by this version or a neighbouring one (unknown names are passed over). Raises ValueError."""
+        try:
+            body = json.loads(text)
+            if not 1 <= body["version"] <= _VERSION + 1:
+                raise ValueError(f"checkpoint of version {body['version']}; this is version {_VERSION}")
+            partition = Partition(body["stream"], body["partition"], incarnation=body.get("incarnation", ""), extra=body.get("extra", {}))
+            return cls(
+                partition,
+                StartPosition.from_text(body["at"]),
+                metadata=body.get("metadata", ""),
+                record_time=datetime.fromisoformat(body["record_time"]) if "record_time" in body else None,
+                owner=body.get("owner", ""),
+                epoch=body.get("epoch", 0),
+                partitions_at_start=body.get("partitions_at_start"),
+                pending=Position.from_text(body["pending"]) if "pending" in body else None,
+                pending_state=base64.b64decode(body.get("pending_state", "")),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a checkpoint: {text[:200]!r}") from error

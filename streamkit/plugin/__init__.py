@@ -1,0 +1,37 @@
+"""Everything that a plugin author imports, and only that. Begin with `Plugin`, then the seam that you implement."""
+
+from streamkit.plugin.adapter import Adapter, AdapterContext
+from streamkit.plugin.broker import Broker, GroupBroker
+from streamkit.plugin.event import Assigned, CaughtUp, Ended, Event, Failed, Idle, Lost, Revoked
+from streamkit.plugin.membership import Membership
+from streamkit.plugin.observer import Observer
+from streamkit.plugin.plugin import Plugin, hookimpl
+from streamkit.plugin.producer import NewRecord, Producer
+from streamkit.plugin.reader import Budget, Reader
+from streamkit.plugin.store import CheckpointStore, Claim, Grant
+
+__all__ = [
+    "Adapter",
+    "AdapterContext",
+    "Assigned",
+    "Broker",
+    "Budget",
+    "CaughtUp",
+    "CheckpointStore",
+    "Claim",
+    "Ended",
+    "Event",
+    "Failed",
+    "Grant",
+    "GroupBroker",
+    "Idle",
+    "Lost",
+    "Membership",
+    "NewRecord",
+    "Observer",
+    "Plugin",
+    "Producer",
+    "Reader",
+    "Revoked",
+    "hookimpl",
+]

@@ -1,0 +1,36 @@
+"""How a plugin introduces itself: one hook, one entry point in the group `streamkit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pluggy
+from pydantic import BaseModel
+
+__all__ = ["Plugin", "hookimpl", "streamkit_plugin"]
+
+hookimpl = pluggy.HookimplMarker("streamkit")
+_hookspec = pluggy.HookspecMarker("streamkit")
+
+
+@dataclass(frozen=True, slots=True)
+class Plugin:
+    """What one plugin offers. Factories are `"module:Name"` of a class that takes (settings, context), imported when first needed."""
+
+    name: str
+    """What users write: `STREAMKIT_BROKER=<name>`, and the section of its settings, `STREAMKIT_<NAME>__…`. Lower case, [a-z][a-z0-9]*."""
+    settings: type[BaseModel]
+    """A plain pydantic model with `extra="forbid"`; every field has a description."""
+    broker: str | None = None
+    """Factory of a `Broker` or `GroupBroker`."""
+    store: str | None = None
+    """Factory of a class that is an `Adapter` and a `CheckpointStore`."""
+    producer: str | None = None
+    """Factory of a `Producer`."""
+    requires: str = ""
+    """Which versions of streamkit it works with, for example `>=0.1,<0.3`; empty: any."""
+
+
+@_hookspec
+def streamkit_plugin() -> Plugin:  # type: ignore[empty-body]
+    """Describe the plugin. Must be cheap and import no SDK: it is called for `streamkit plugins` too."""

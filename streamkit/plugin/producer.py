@@ -1,0 +1,41 @@
+"""What writes records: dead letters, examples, load."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from streamkit.model import Headers
+from streamkit.plugin.adapter import Adapter
+
+__all__ = ["NewRecord", "Producer"]
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A record to be written. `partition` (an id) wins over `key`; without both the broker chooses."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = field(default_factory=Headers)
+    partition: str | None = None
+
+
+class Producer(Adapter[S], ABC):
+    """Writes records, and says of each whether the broker has it."""
+
+    @abstractmethod
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        """Write them; one answer for each, in the same order: None when the broker has acknowledged it.
+
+        When: any time between `open` and `close`.
+        Where: on the engine's I/O loop; may run beside other sends.
+        Raises: nothing for a single record (its answer is the `BrokerError`); `BrokerUnavailableError` when none was sent.
+        Afterwards: what was answered with None is as durable as the broker makes it; records of one key keep their order.
+        """
