@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamkit.errors import BrokerError
-from streamkit.model import Batch, Partition
+from streamkit.model import Batch, Partition, StartPosition
 
 __all__ = ["Assigned", "CaughtUp", "Ended", "Event", "Failed", "Idle", "Lost", "Revoked"]
 
@@ -25,6 +25,8 @@ class Failed:
 
     partition: Partition
     error: BrokerError
+    resume: StartPosition | None = None
+    """Where to go on instead, if the adapter's settings allow it; the engine says so loudly and counts it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,95 @@
+"""Fixtures that bring up servers: `kafka_server`, `kafka_mock` and `kafka_topic`.
+
+A server that cannot be had skips the tests that need it, and the last lines of the run say what was not tested;
+with STREAMKIT_TEST_REQUIRE=all it fails them instead. A server that is there and does not start is always a failure.
+pytest imports this file in every run, so everything else is imported in the fixtures.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.kafka_mock import MockKafka
+
+__all__ = ["REQUIRE_VARIABLE", "kafka_mock", "kafka_server", "kafka_topic", "missing"]
+
+REQUIRE_VARIABLE = "STREAMKIT_TEST_REQUIRE"
+_NOT_TESTED = "not tested: "
+
+
+def missing(reason: str) -> NoReturn:
+    """Skips the test for want of a server, or fails it when STREAMKIT_TEST_REQUIRE=all. For fixtures of further servers."""
+    if os.environ.get(REQUIRE_VARIABLE) == "all":
+        pytest.fail(f"{reason} ({REQUIRE_VARIABLE}=all)", pytrace=False)
+    pytest.skip(_NOT_TESTED + reason)
+
+
+@contextlib.contextmanager
+def _needed() -> Iterator[None]:
+    from streamkit_sandbox.errors import ServerUnavailableError
+
+    try:
+        yield
+    except ServerUnavailableError as error:
+        missing(str(error))
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[KafkaServer]:
+    """Apache Kafka, one node, shared by the whole run: use names of your own, and a server of your own to kill."""
+    from streamkit_sandbox.kafka import KafkaServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(KafkaServer())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_mock() -> Iterator[MockKafka]:
+    """librdkafka's mock cluster in a child process, shared by the whole run; starts in a tenth of a second."""
+    from streamkit_sandbox.kafka_mock import MockKafka
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            mock = stack.enter_context(MockKafka())
+        yield mock
+
+
+@pytest.fixture
+def kafka_topic(kafka_server: KafkaServer) -> Callable[..., str]:
+    """`kafka_topic(partitions=1, **config) -> name`: a new topic on `kafka_server`, its leaders elected.
+
+    Keywords are topic settings with underscores for dots: `kafka_topic(4, cleanup_policy="compact")`.
+    """
+    from streamkit_sandbox.kafka_topics import create_topic
+
+    def create(partitions: int = 1, **config: str | int | bool) -> str:
+        with _needed():
+            return create_topic(kafka_server.bootstrap_servers, partitions, config)
+
+    return create
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: what it writes after the others comes last
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Generator[None, object, object]:
+    """Lists what was not tested for want of a server, with the number of tests."""
+    result = yield
+    reasons = Counter(
+        report.longrepr[2].split(_NOT_TESTED, 1)[1]
+        for report in terminalreporter.stats.get("skipped", [])
+        if isinstance(report.longrepr, tuple) and _NOT_TESTED in report.longrepr[2]
+    )
+    if reasons:
+        terminalreporter.section("not tested", yellow=True)
+    for reason, count in sorted(reasons.items()):
+        terminalreporter.line(f"{count} {'test' if count == 1 else 'tests'}: {reason}", yellow=True)
+    return result

@@ -1,0 +1,163 @@
+"""Settings as librdkafka wants them, and what every client of ours has: a logger that cannot break it, a safe callback.
+
+The defaults are measured (see the README); OPTIONS win over those that no promise hangs on.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError
+from confluent_kafka.admin import AdminClient
+
+from streamkit.errors import ConfigurationError
+from streamkit_kafka.errors import OPTIONS, translated
+from streamkit_kafka.settings import KafkaSettings
+
+__all__ = ["Config", "ErrorWatch", "admin_config", "consumer_config", "group_config", "new_admin", "new_consumer", "producer_config"]
+
+Config = dict[str, Any]
+
+_LOGGER = logging.getLogger("streamkit_kafka.librdkafka")
+
+_READING = {
+    # With the default of 1000 a consumer whose queue was full for a moment sleeps for a second (librdkafka #2879).
+    "fetch.queue.backoff.ms": 5,
+    "queued.min.messages": 20_000,
+    # The bound of prefetched memory per process, in KiB; 64 MiB by default and no faster.
+    "queued.max.messages.kbytes": 16_384,
+    # A partition that is added waits for the outstanding fetch to return, so this is the delay of its first record.
+    "fetch.wait.max.ms": 100,
+    # New partitions and topics are found so late at most (librdkafka: 5 minutes).
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+
+
+def milliseconds(duration: timedelta) -> int:
+    return max(1, round(duration.total_seconds() * 1000))
+
+
+def admin_config(settings: KafkaSettings, worker: str) -> Config:
+    """What all clients share."""
+    config: Config = {
+        "client.id": f"streamkit-{worker}" if worker else "streamkit",
+        # An answer that is overdue makes a commit fail, and the reader's thread free, after so long (librdkafka: 60 s).
+        "socket.timeout.ms": max(milliseconds(settings.request_timeout), 1_100),
+        **settings.options,
+        "bootstrap.servers": settings.bootstrap_servers,
+        "security.protocol": settings.security_protocol,
+        "logger": _SafeLogger(),
+    }
+    for name, value in (
+        ("sasl.mechanism", settings.sasl_mechanism),
+        ("sasl.username", settings.sasl_username),
+        ("sasl.password", settings.sasl_password and settings.sasl_password.get_secret_value()),
+        ("ssl.ca.location", settings.ssl_ca_location),
+    ):
+        if value:
+            config[name] = value
+    if settings.oauth_callback:
+        config["oauth_cb"] = _imported(settings.oauth_callback)
+    return config
+
+
+def consumer_config(settings: KafkaSettings, worker: str, group: str) -> Config:
+    """A consumer outside of any membership; `group` is whose offsets it reads and commits."""
+    return {
+        **_READING,
+        **admin_config(settings, worker),
+        "group.id": group or "streamkit",
+        "isolation.level": settings.isolation_level,
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "auto.offset.reset": "error",
+        "enable.partition.eof": True,
+    }
+
+
+def group_config(settings: KafkaSettings, worker: str, group: str) -> Config:
+    """A member of the group. KIP-848 takes neither strategy nor session timeout: the broker has them."""
+    config = consumer_config(settings, worker, group)
+    config["group.protocol"] = settings.group_protocol
+    config["max.poll.interval.ms"] = milliseconds(settings.max_poll_interval)
+    if settings.group_protocol == "classic":
+        config["partition.assignment.strategy"] = "cooperative-sticky"
+        if settings.session_timeout is not None:
+            config["session.timeout.ms"] = milliseconds(settings.session_timeout)
+    return config
+
+
+def producer_config(settings: KafkaSettings, worker: str) -> Config:
+    """Acknowledged by all replicas in sync, in order, and keys where the Java client puts them."""
+    return {
+        "message.timeout.ms": 30_000,
+        "partitioner": "murmur2_random",
+        **admin_config(settings, worker),
+        "acks": "all",
+        "enable.idempotence": True,
+    }
+
+
+def new_consumer(config: Config, on_error: Callable[[KafkaError], None]) -> Consumer:
+    """Makes threads and does no I/O. Raises ConfigurationError naming OPTIONS for what librdkafka does not know."""
+    with translated("configuring the consumer"):
+        return Consumer({**config, "error_cb": on_error})
+
+
+def new_admin(config: Config, on_error: Callable[[KafkaError], None]) -> AdminClient:
+    """As `new_consumer`; its futures die with it, so it is kept while they run."""
+    with translated("configuring the client"):
+        return AdminClient({**config, "error_cb": on_error})
+
+
+class ErrorWatch:
+    """An `error_cb`: remembers the last thing that librdkafka could not do, and never raises into its poll."""
+
+    __slots__ = ("denied", "trouble")
+
+    def __init__(self) -> None:
+        self.trouble: KafkaError | None = None
+        """The last error since `clear`, for messages and health."""
+        self.denied: KafkaError | None = None
+        """The last one about credentials or TLS: librdkafka goes on trying for ever, people should know at once."""
+
+    def __call__(self, error: KafkaError) -> None:
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+            self.denied = error
+        # «All brokers down» says less than the reason that came just before it.
+        if self.trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
+            self.trouble = error
+
+    def clear(self) -> None:
+        self.trouble = self.denied = None
+
+
+class _SafeLogger:
+    """What librdkafka logs, as Python log records. An exception in here would discard the batch that is being polled."""
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        try:
+            if "CONFWARN" in args and "will be ignored by this" in str(args[-1]):
+                return  # OPTIONS are for all our clients: a producer's are not a consumer's mistake
+            _LOGGER.log(level, message, *args)
+        except Exception as error:
+            logging.lastResort and logging.lastResort.handle(  # type: ignore[func-returns-value]
+                logging.LogRecord(_LOGGER.name, logging.ERROR, __file__, 0, "logging failed: %r", (error,), None)
+            )
+
+
+def _imported(path: str) -> Callable[..., object]:
+    module, _, name = path.partition(":")
+    try:
+        found: object = importlib.import_module(module)
+        for part in name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise ConfigurationError(f"{path!r} cannot be imported: {error}", setting="STREAMKIT_KAFKA__OAUTH_CALLBACK") from error
+    if not callable(found):
+        raise ConfigurationError(f"{path!r} is not a function", setting="STREAMKIT_KAFKA__OAUTH_CALLBACK", fix=f"or use {OPTIONS}")
+    return found

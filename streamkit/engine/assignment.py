@@ -1,0 +1,418 @@
+"""One partition from claim to release, on the control thread: claim, start position, worker, reader, end.
+
+An assignment is the only one that knows its worker, its checkpoint entry and its place in the reader at once. Its worker
+reports through it, and its context's checkpoints go through it; both come from the worker's thread and are only posted on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from streamkit.engine.checkpoint.checkpointer import Checkpointer, Entry, StoreCalls
+from streamkit.engine.checkpoint.future import SubmittedCheckpoint, already_saved
+from streamkit.engine.delivery.call import Caller, Code
+from streamkit.engine.delivery.retry import halt_delay
+from streamkit.engine.delivery.worker import Ending, Limits, Worker
+from streamkit.engine.ownership.start import first_start
+from streamkit.engine.reading import Reading
+from streamkit.engine.runtime import Promise, Runtime, Signal, Task
+from streamkit.errors import (
+    CheckpointError,
+    CheckpointPositionError,
+    ConfigurationError,
+    FencedError,
+    PartitionLostError,
+    StreamkitError,
+    UnsupportedError,
+)
+from streamkit.model import Batch, Checkpoint, Partition, Position, Record, StartPosition
+from streamkit.plugin import Broker, Claim, Observer
+from streamkit.processing import CheckpointFuture, Context
+from streamkit.settings import Settings
+
+__all__ = ["Assignment", "House"]
+
+RETRY_SECONDS = 0.2
+MAX_RETRY_SECONDS = 10.0
+MAX_RECLAIMS = 3
+
+
+@dataclass(slots=True)
+class House:
+    """What all assignments of one app share."""
+
+    runtime: Runtime
+    settings: Settings
+    code: Code
+    limits: Limits
+    broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
+    store: StoreCalls
+    store_metadata_characters: int
+    checkpointer: Checkpointer
+    reading: Reading
+    observer: Observer
+    worker_name: str
+    state: object
+    look_up: Callable[[Partition], Awaitable[Partition]]
+    """What discovery knows of a partition."""
+    partitions_of: Callable[[str], int]
+    """How many partitions a stream has now."""
+
+
+class Supervision(Protocol):
+    """What an assignment tells the supervisor."""
+
+    def finished(self, assignment: Assignment) -> None: ...
+    def stop_asked(self, error: Exception) -> None: ...
+    def ended(self, assignment: Assignment, children: Sequence[Partition]) -> None: ...
+
+
+class Assignment:
+    """Lives on the control thread; methods marked so are called from the worker's."""
+
+    def __init__(self, partition: Partition, epoch: int, house: House, supervision: Supervision, after: Assignment | None) -> None:
+        self.partition = partition
+        self.epoch = epoch
+        self.worker: Worker | None = None
+        self.is_caught_up = False
+        self.halted: Exception | None = None
+        self.is_over = False
+        self.ending: Ending | None = None
+        self.start: StartPosition | None = None
+        self.problem: Exception | None = None
+        """Why it does not move, while it does not."""
+        self._house = house
+        self._supervision = supervision
+        self._after = after
+        self._over: list[Signal] = []
+        self._entry: Entry | None = None
+        self._task: Task | None = None
+        self._read_halts = 0
+        self._reclaims = 0
+        self._signal = house.runtime.control.signal()
+
+    @property
+    def saved(self) -> Position | None:
+        """The last position in the store, as far as this assignment knows."""
+        return self._entry.saved if self._entry is not None else None
+
+    # -- from claim to running ------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        self._task = self._house.runtime.control.spawn(f"assign-{self.partition}", self._begin(), self._begun)
+
+    async def _begin(self) -> None:
+        if self._after is not None:
+            await self._after.wait_over()  # the old call of this partition in this process has to return first
+        claim = await self._claim()
+        if claim is None:
+            return
+        checkpoint, grant, epoch = await self._first_checkpoint(claim)
+        if self.ending is not None or checkpoint is None:
+            return
+        house = self._house
+        self.epoch = epoch or self.epoch
+        self.start = checkpoint.at
+        if checkpoint.at.is_end:
+            self.is_caught_up = True
+            self._supervision.ended(self, ())
+            self._finish()
+            return
+        self._make_worker(checkpoint, grant)
+        assert self.worker is not None
+        house.observer.on_assigned(self.partition, self.epoch)
+        if await self.worker.ready and self.ending is None:
+            await house.reading.add(self.worker, checkpoint.at)
+
+    def _begun(self, error: BaseException | None) -> None:
+        if self.worker is None and not self.is_over and (self.ending is not None or error is None):
+            self._finish()
+        elif error is not None and not self.is_over and self.ending is None:
+            self._supervision.stop_asked(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+    def _make_worker(self, checkpoint: Checkpoint, grant: object) -> None:
+        house = self._house
+        caller = Caller(house.code)
+        name = f"worker-{self.partition}"
+        carrier = house.runtime.user(name) if caller.on_loop else house.runtime.thread(name)
+        context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self)
+        if checkpoint.pending is not None:
+            context.pending = (checkpoint.pending, checkpoint.pending_state)
+        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room)
+        self.worker = worker
+        self._entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced)  # type: ignore[arg-type]
+        self._entry.metadata = checkpoint.metadata
+        house.checkpointer.add(self._entry)
+        carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
+
+    async def _claim(self) -> Claim | None:
+        """Claim until it succeeds or the assignment ends: without an answer nothing is read."""
+        failures = 0
+        while self.ending is None:
+            try:
+                self.partition = await self._house.look_up(self.partition)
+                claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)
+            except ConfigurationError:
+                raise
+            except StreamkitError as error:
+                failures += 1
+                await self._wait_after(f"claiming {self.partition}", error, failures)
+            else:
+                self.problem = None
+                return claim
+        return None
+
+    async def _first_checkpoint(self, claim: Claim) -> tuple[Checkpoint | None, object, int]:
+        """The stored checkpoint, or the start position, resolved and saved before the first record is read."""
+        failures = 0
+        grant = claim.grant
+        checkpoint = claim.checkpoint
+        while self.ending is None and checkpoint is None:
+            try:
+                stored = await self._house.store.list()
+                wish, count = first_start(self.partition, self._house.settings.start, stored, self._house.partitions_of)
+                start = await self._house.runtime.io.call("resolve", self._house.broker.resolve(self.partition, wish))
+                first = Checkpoint(self.partition, start, owner=self._house.worker_name, epoch=claim.epoch, partitions_at_start=count)
+                (answer,) = await self._house.store.save([(first, grant)])
+                if isinstance(answer, Exception):
+                    raise answer
+                checkpoint, grant = first, answer
+            except ConfigurationError:
+                raise
+            except StreamkitError as error:
+                failures += 1
+                await self._wait_after(f"finding where to start in {self.partition}", error, failures)
+        self.problem = None
+        if checkpoint is None:
+            return None, grant, claim.epoch
+        owned = Checkpoint(
+            self.partition,
+            checkpoint.at,
+            metadata=checkpoint.metadata,
+            owner=self._house.worker_name,
+            epoch=claim.epoch,
+            partitions_at_start=checkpoint.partitions_at_start,
+            pending=checkpoint.pending,
+            pending_state=checkpoint.pending_state,
+        )
+        return owned, grant, claim.epoch
+
+    async def _wait_after(self, doing: str, error: StreamkitError, failures: int) -> None:
+        self.problem = error
+        if failures == 1:
+            self._house.observer.on_problem(doing, error)
+        delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10))
+        await self._signal.wait(delay * (0.5 + self._house.runtime.random() / 2))
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    def end(self, ending: Ending) -> None:
+        """Begin to end. `revoked` gives the worker until the deadline; `lost` and `abandoned` act at once."""
+        if self.is_over:
+            return
+        if self.ending is None or ending.kind != "revoked":
+            self.ending = ending
+        self._signal.set()
+        if self._entry is not None and ending.kind != "revoked":
+            why = PartitionLostError(f"{self.partition} has left this worker ({ending.reason}); the checkpoint was not saved")
+            self._house.checkpointer.drop(self._entry, why)
+        if self.worker is not None:
+            self.worker.end(ending)
+        elif self._task is not None:
+            self._task.cancel()
+
+    async def wait_over(self, seconds: float | None = None) -> bool:
+        """Wait until the last hook has returned. False after `seconds`."""
+        runtime = self._house.runtime
+        until = None if seconds is None else runtime.monotonic() + seconds
+        signal = runtime.control.signal()
+        self._over.append(signal)
+        while not self.is_over:
+            left = None if until is None else until - runtime.monotonic()
+            if left is not None and left <= 0:
+                break
+            await signal.wait(left)
+        return self.is_over
+
+    def _worker_over(self, error: BaseException | None) -> None:
+        if error is not None:
+            problem = error if isinstance(error, Exception) else RuntimeError(f"{type(error).__name__}: {error}")
+            self._house.observer.on_problem(f"the worker of {self.partition}", problem)
+            if self.ending is None or self.ending.kind == "revoked":
+                self._supervision.stop_asked(problem)
+        self._finish()
+
+    def _finish(self) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        if self._entry is not None:
+            over = PartitionLostError(f"the assignment of {self.partition} is over; the checkpoint was not saved")
+            self._house.checkpointer.drop(self._entry, over)
+        ending = self.ending
+        if self.worker is not None and ending is not None and ending.kind == "revoked":
+            self._house.observer.on_revoked(self.partition, self.epoch, ending.reason)
+        elif ending is not None and ending.kind == "lost":
+            self._house.observer.on_lost(self.partition, self.epoch, ending.reason)
+        for signal in self._over:
+            signal.set()
+        self._supervision.finished(self)
+
+    def _fenced(self, error: FencedError) -> None:
+        """A newer claim exists. Still assigned by the group: claim once more and go on from our own progress."""
+        self._house.runtime.control.spawn(f"reclaim-{self.partition}", self._reclaim(error), self._reclaimed)
+
+    async def _reclaim(self, error: FencedError) -> None:
+        entry = self._entry
+        if entry is None or self.ending is not None or self._reclaims >= MAX_RECLAIMS:
+            self.end(Ending("lost", f"fenced: {error}"))
+            return
+        self._reclaims += 1
+        claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)
+        stored = claim.checkpoint
+        if stored is not None and entry.saved is not None and stored.at.position is not None and stored.at.position < entry.saved:
+            self.end(Ending("lost", "fenced, and the stored checkpoint has gone back"))
+            return
+        entry.grant = claim.grant
+        self.epoch = claim.epoch
+        assert self.worker is not None
+        self.worker.context.epoch = claim.epoch
+        entry.suspended = False
+        self._house.checkpointer.urge(entry)
+
+    def _reclaimed(self, error: BaseException | None) -> None:
+        if error is not None:
+            self.end(Ending("lost", f"fenced, and not to be claimed again: {error}"))
+
+    # -- reading failed -------------------------------------------------------------------------------------------
+
+    def read_failed(self, error: Exception) -> None:
+        """The reader cannot go on with this partition: it halts alone, and is opened again after a long back-off."""
+        self.halted = error
+        self._read_halts += 1
+        self._house.observer.on_halted(self.partition, error)
+        self._house.runtime.control.spawn(f"reopen-{self.partition}", self._read_again(), lambda _: None)
+
+    async def _read_again(self) -> None:
+        until = self._house.runtime.monotonic() + halt_delay(self._read_halts)
+        while self.ending is None and (left := until - self._house.runtime.monotonic()) > 0:
+            await self._signal.wait(left)
+        if self.ending is None and self.worker is not None:
+            newest = self.worker.newest
+            self.halted = None
+            await self._house.reading.add(self.worker, self.worker.context.start if newest is None else StartPosition.after(newest))
+
+    # -- WorkerEvents: called on the worker's carrier -------------------------------------------------------------
+
+    def _post(self, function: Callable[..., None], *args: object) -> None:
+        self._house.runtime.control.post(function, *args)
+
+    def attempt_failed(self, error: BaseException, attempt: int) -> None:
+        self._post(self._house.observer.on_attempt_failed, self.partition, error, attempt)
+
+    def _set_halted(self, error: Exception | None) -> None:
+        self.halted = error
+        if error is not None:
+            self._house.observer.on_halted(self.partition, error)
+        else:
+            self._house.observer.on_recovered(self.partition)
+
+    def halt(self, error: Exception) -> None:
+        self._post(self._set_halted, error)
+
+    def recovered(self) -> None:
+        self._post(self._set_halted, None)
+
+    def stop_asked(self, error: Exception) -> None:
+        self._post(self._supervision.stop_asked, error)
+
+    def caught_up(self) -> None:
+        self.is_caught_up = True
+
+    def hook_failed(self, hook: str, error: BaseException) -> None:
+        self._post(self._house.observer.on_problem, f"{hook} of {self.partition}", error)
+
+    def checkpoint_due(self) -> None:
+        self._post(self._urge)
+
+    def settle(self, final: Literal["revoke", "end"]) -> Promise[bool]:
+        promise: Promise[bool] = Promise()
+        self._post(self._settle, final, promise)
+        return promise
+
+    def ended(self) -> None:
+        self._post(self._ended)
+
+    def _ended(self) -> None:
+        assert self.worker is not None
+        self.is_caught_up = True
+        self._house.observer.on_ended(self.partition, self.epoch)
+        self._supervision.ended(self, self.worker.context.children)
+
+    def _urge(self) -> None:
+        if self._entry is not None:
+            self._house.checkpointer.urge(self._entry)
+
+    def _settle(self, final: Literal["revoke", "end"], promise: Promise[bool]) -> None:
+        assert self._entry is not None
+        self._house.checkpointer.settle(self._entry, final, promise)
+
+    # -- CheckpointLink: called by the user's code, on the worker's carrier ---------------------------------------
+
+    def submit(self, position: Position | None, metadata: str) -> CheckpointFuture:
+        worker = self.worker
+        assert worker is not None
+        if worker.context.lost or self.is_over:
+            raise PartitionLostError(f"{self.partition} has left this worker; it cannot be checkpointed here")
+        if len(metadata) > self._house.store_metadata_characters:
+            raise CheckpointError(
+                f"checkpoint metadata of {len(metadata)} characters; this store takes {self._house.store_metadata_characters}"
+            )
+        low = worker.submitted
+        high = _highest(worker)
+        if position is None:
+            position = high
+        if position is None or (low is not None and position == low):
+            return already_saved() if position is None else self._submit(position, metadata)
+        if (low is not None and position < low) or high is None or high < position:
+            raise CheckpointPositionError(
+                f"{self.partition}: position {position} lies outside [{low}, {high}]: checkpoints move forward, and not beyond "
+                "what was delivered",
+                position=position,
+                low=low,
+                high=high,
+            )
+        return self._submit(position, metadata)
+
+    def _submit(self, position: Position, metadata: str) -> CheckpointFuture:
+        assert self.worker is not None
+        self.worker.submitted = position
+        promise: Promise[None] = Promise()
+        self._post(self._submitted, position, metadata, promise)
+        return SubmittedCheckpoint(promise, lambda: self._post(self._urge))
+
+    def _submitted(self, position: Position, metadata: str, promise: Promise[None]) -> None:
+        assert self._entry is not None
+        self._house.checkpointer.submit(self._entry, position, metadata, promise)
+
+    def prepare(self, position: Position | None, state: bytes) -> CheckpointFuture:
+        raise UnsupportedError("prepare_checkpoint is not built yet", fix="use context.checkpoint")
+
+    def remaining(self) -> float | None:
+        worker = self.worker
+        ending = worker.ending if worker is not None else None
+        return None if ending is None else max(0.0, ending.deadline - self._house.runtime.monotonic())
+
+
+def _highest(worker: Worker) -> Position | None:
+    """The highest position that may be checkpointed now: of the running call, else of what has returned; END at the end."""
+    if worker.at_end:
+        return Position.END
+    current = worker.context.current
+    if isinstance(current, Record):
+        return current.position
+    if isinstance(current, Batch):
+        return current.last
+    return worker.progress.position or (worker.context.start.position if worker.context.start.kind == "after" else None)

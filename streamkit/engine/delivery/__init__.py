@@ -1,0 +1,1 @@
+"""From a batch to the user's code and back: workers, calls, retries, pressure."""

@@ -1,0 +1,1 @@
+"""Who reads which partition, and from where: group and static ownership."""

@@ -1,0 +1,61 @@
+"""Ownership by decree: this process takes the partitions that it was told, or all. Runs on the control thread.
+
+Nothing keeps two processes from being told the same partition; the store's fencing is all there is, and the contract says so.
+Children of an ended partition start when all their parents have ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streamkit.engine.ownership.group import Owner
+from streamkit.errors import ConfigurationError
+from streamkit.model import Partition
+
+__all__ = ["StaticOwnership"]
+
+
+class StaticOwnership:
+    """Assigns once, and again at every end."""
+
+    def __init__(self, owner: Owner, wanted: Sequence[str]) -> None:
+        """`wanted`: partition ids; empty: all."""
+        self._owner = owner
+        self._wanted = set(wanted)
+        self._waiting: dict[Partition, set[str]] = {}
+        self._assigned: set[Partition] = set()
+
+    def begin(self, partitions: Sequence[Partition]) -> None:
+        """Take those that we were told. Raises ConfigurationError if one of them does not exist."""
+        ids = {partition.id for partition in partitions}
+        if missing := sorted(self._wanted - ids):
+            raise ConfigurationError(
+                f"there is no partition {', '.join(missing)}",
+                setting="STREAMKIT_PARTITIONS",
+                fix=f"there are {', '.join(sorted(ids)[:20])}",
+            )
+        present = {(partition.stream, partition.id) for partition in partitions}
+        for partition in partitions:
+            if not self._wanted or partition.id in self._wanted:
+                self._take(partition, {p for p in partition.parents if (partition.stream, p) in present})
+
+    def ended(self, partition: Partition, children: Sequence[Partition]) -> None:
+        """A partition has ended and that is saved: its children come one parent nearer."""
+        for child in children:
+            if child not in self._waiting and child not in self._assigned:
+                self._waiting[child] = set(child.parents)
+        for child, parents in list(self._waiting.items()):
+            if child.stream == partition.stream and partition.id in parents:
+                parents.discard(partition.id)
+                if not parents:
+                    del self._waiting[child]
+                    self._take(child, set())
+
+    def _take(self, partition: Partition, parents: set[str]) -> None:
+        if partition in self._assigned:
+            return
+        if parents:
+            self._waiting[partition] = parents
+            return
+        self._assigned.add(partition)
+        self._owner.assign(partition, 0)

@@ -1,0 +1,281 @@
+"""The reading loop: polls one reader, hands batches to workers, and pauses what is behind. Nobody else touches the reader.
+
+It runs on the reader's own carrier (a thread if the reader blocks). Other threads post commands, which run between polls,
+and inside a revoke callback (`serve`). Batches go straight from here to the workers, without a hop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from streamkit.engine.delivery.pressure import Pressure
+from streamkit.engine.delivery.worker import Worker
+from streamkit.engine.runtime import Carrier, Mailbox, Promise, Runtime
+from streamkit.errors import BrokerError, PositionInvalidError
+from streamkit.model import Batch, Partition, StartPosition
+from streamkit.plugin import Budget, CaughtUp, Ended, Event, Failed, Idle, Lost, Membership, Reader, Revoked
+
+__all__ = ["Reading"]
+
+T = TypeVar("T")
+Command = Callable[[], Awaitable[None]]
+
+POLL_WAIT_SECONDS = 0.05
+"""The longest a poll waits for a first record: commands (saves, above all) wait no longer than this."""
+PATIENCE_SECONDS = 0.05
+"""How long a full partition may hold up the others before it is paused: a pause throws away what the client has prefetched."""
+LONG_PATIENCE_SECONDS = 1.0
+"""The same when all are full: resuming them all costs a Kafka client up to a second, so it must be worth it."""
+MAX_REOPENINGS = 3
+BACKOFF_SECONDS = 0.2
+MAX_BACKOFF_SECONDS = 10.0
+
+
+class Reading:
+    """One reader and the workers that it feeds."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        carrier: Carrier,
+        runtime: Runtime,
+        pressure: Pressure,
+        max_batch: int,
+        post: Callable[[Event], None],
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self.records = 0
+        """Records handed to workers so far."""
+        self._reader = reader
+        self._carrier = carrier
+        self._runtime = runtime
+        self._pressure = pressure
+        self._max_batch = max_batch
+        self._post = post
+        self._report = report
+        self._commands: Mailbox[Command] = Mailbox(carrier.signal())
+        self._workers: dict[Partition, Worker] = {}
+        self._paused: set[Partition] = set()
+        self._reopenings: dict[Partition, int] = {}
+        self._reopen_at: dict[Partition, float] = {}
+        self._full_since: float | None = None
+        self._waits_for_room = False
+        self._failures = 0
+        self._closing = False
+
+    # -- called from other threads --------------------------------------------------------------------------------
+
+    def call(self, make: Callable[[], Awaitable[T]]) -> Promise[T]:
+        """Run a coroutine on the reader's thread, between two polls."""
+        promise: Promise[T] = Promise()
+
+        async def command() -> None:
+            try:
+                promise.resolve(await make())
+            except BaseException as error:
+                promise.fail(error)
+
+        self._commands.put(command)
+        return promise
+
+    def add(self, worker: Worker, start: StartPosition) -> Promise[None]:
+        """Begin to read for this worker."""
+
+        async def add() -> None:
+            self._workers[worker.partition] = worker
+            self._reopenings.pop(worker.partition, None)
+            if start.kind == "after":
+                worker.newest = start.position
+            await self._open(worker.partition, start)
+
+        return self.call(add)
+
+    def remove(self, partitions: Sequence[Partition]) -> Promise[None]:
+        """Stop reading for these."""
+
+        async def remove() -> None:
+            self._forget(partitions)
+            await self._reader.remove(partitions)
+
+        return self.call(remove)
+
+    def make_room(self) -> None:
+        """A worker has finished something: look again if everything was full."""
+        if self._waits_for_room:
+            self._commands.signal.set()
+
+    def close(self, leave: bool) -> Promise[None]:
+        """Leave the group (if there is one and `leave`), give back connections, end the loop."""
+
+        async def close() -> None:
+            self._closing = True
+            if leave and isinstance(self._reader, Membership):
+                await self._reader.leave()
+            if leave:
+                await self._reader.close()
+
+        return self.call(close)
+
+    # -- on the reader's thread -----------------------------------------------------------------------------------
+
+    def serve(self, revoked: Revoked) -> None:
+        """Stay inside a client's revoke callback until the engine is done or the deadline has passed; commands go on."""
+        state = {"done": False}
+
+        def done() -> None:
+            state["done"] = True
+            self._commands.signal.set()
+
+        async def body() -> None:
+            until = self._runtime.monotonic() + revoked.deadline_seconds
+            while not state["done"] and (left := until - self._runtime.monotonic()) > 0:
+                await self._run_commands(left)
+
+        self._forget(revoked.partitions)
+        self._post(Revoked(revoked.partitions, revoked.deadline_seconds, done))
+        self._carrier.run_here(body())
+
+    async def run(self) -> None:
+        """Until `close`."""
+        while not self._closing:
+            await self._run_commands(0.0)
+            await self._carrier.give_way()
+            if self._reopen_at:
+                await self._reopen_due()
+            if self._closing or not await self._ready():
+                continue
+            loads = self._workers.values()
+            try:
+                events = await self._reader.poll(Budget(self._max_batch, self._pressure.bytes_left(loads), POLL_WAIT_SECONDS))
+            except BrokerError as error:
+                await self._poll_failed(error)
+                continue
+            self._failures = 0
+            for event in events:
+                if isinstance(event, Batch):
+                    await self._dispatch(event)
+                else:
+                    await self._handle(event)
+
+    async def _run_commands(self, wait_seconds: float) -> None:
+        command = await self._commands.get(wait_seconds)
+        while command is not None:
+            await command()
+            command = self._commands.items.popleft() if self._commands.items else None
+
+    async def _dispatch(self, batch: Batch) -> None:
+        worker = self._workers.get(batch.partition)
+        if worker is None:
+            return  # revoked a moment ago: the next owner reads it again
+        if worker.offer(batch):
+            self.records += len(batch)
+            if self._reopenings:
+                self._reopenings.pop(batch.partition, None)
+            return
+        error = PositionInvalidError(f"{batch.partition}: the reader went back to {batch.first} after {worker.newest}")
+        await self._reopen(worker, error)
+
+    async def _handle(self, event: Event) -> None:
+        if isinstance(event, Idle):
+            await self._commands.signal.wait(event.seconds)
+        elif isinstance(event, Ended):
+            worker = self._workers.get(event.partition)
+            self._forget([event.partition])
+            if worker is not None:
+                worker.offer_end(event.children)
+        elif isinstance(event, CaughtUp):
+            if (worker := self._workers.get(event.partition)) is not None:
+                worker.offer_caught_up()
+        elif isinstance(event, Failed):
+            await self._failed(event)
+        else:
+            if isinstance(event, Revoked | Lost):
+                self._forget(event.partitions)
+            self._post(event)
+
+    def _forget(self, partitions: Sequence[Partition]) -> None:
+        for partition in partitions:
+            self._workers.pop(partition, None)
+            self._paused.discard(partition)
+            self._reopen_at.pop(partition, None)
+
+    # -- room -----------------------------------------------------------------------------------------------------
+
+    async def _ready(self) -> bool:
+        """Resume what has room, pause what has been full for too long. False: wait, do not poll yet."""
+        count = len(self._workers)
+        if self._paused:
+            roomy = [p for p in self._paused if self._pressure.has_room(self._workers[p], count)]
+            if roomy:
+                self._paused.difference_update(roomy)
+                await self._reader.resume(roomy)
+        full = [p for p, w in self._workers.items() if p not in self._paused and self._pressure.is_full(w, count)]
+        if not full:
+            self._full_since = None
+            return True
+        now = self._runtime.monotonic()
+        if self._full_since is None:
+            self._full_since = now
+        patience = LONG_PATIENCE_SECONDS if len(full) + len(self._paused) == count else PATIENCE_SECONDS
+        left = self._full_since + patience - now
+        if left <= 0:
+            self._full_since = None
+            self._paused.update(full)
+            await self._reader.pause(full)
+            return True
+        self._waits_for_room = True
+        if not any(self._pressure.has_room(self._workers[p], count) for p in full):  # else it was made before we said so
+            await self._commands.signal.wait(left)
+        self._waits_for_room = False
+        return all(not self._pressure.is_full(self._workers[p], count) for p in full if p in self._workers)
+
+    # -- failures -------------------------------------------------------------------------------------------------
+
+    async def _open(self, partition: Partition, start: StartPosition) -> None:
+        try:
+            await self._reader.add(partition, start)
+        except BrokerError as error:
+            await self._failed(Failed(partition, error))
+
+    async def _reopen(self, worker: Worker, error: BrokerError) -> None:
+        """Close it, and open it again soon from our own position, not from where the reader believes to be."""
+        partition = worker.partition
+        times = self._reopenings[partition] = self._reopenings.get(partition, 0) + 1
+        self._report(f"reading {partition}", error)
+        await self._reader.remove([partition])
+        if times > MAX_REOPENINGS:
+            self._forget([partition])
+            self._post(Failed(partition, error))
+        else:
+            self._reopen_at[partition] = self._runtime.monotonic() + BACKOFF_SECONDS * (times - 1)
+
+    async def _reopen_due(self) -> None:
+        now = self._runtime.monotonic()
+        for partition in [p for p, at in self._reopen_at.items() if at <= now]:
+            del self._reopen_at[partition]
+            worker = self._workers[partition]
+            await self._open(partition, worker.context.start if worker.newest is None else StartPosition.after(worker.newest))
+
+    async def _failed(self, event: Failed) -> None:
+        worker = self._workers.get(event.partition)
+        if worker is None:
+            return
+        if event.resume is not None:
+            self._report(f"{event.partition} goes on from {event.resume}: records in between were NOT processed", event.error)
+            worker.newest = None
+            await self._open(event.partition, event.resume)
+        elif event.error.retryable:
+            await self._reopen(worker, event.error)
+        else:
+            self._forget([event.partition])
+            self._post(event)
+
+    async def _poll_failed(self, error: BrokerError) -> None:
+        if not error.retryable:
+            raise error
+        self._failures += 1
+        if self._failures == 1:
+            self._report("reading", error)
+        wait = min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS * 2 ** min(self._failures, 10)) * (0.5 + self._runtime.random() / 2)
+        await self._run_commands(wait)

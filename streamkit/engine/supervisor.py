@@ -1,0 +1,429 @@
+"""One app from open to close, on the control thread: ownership, assignments, when to stop, and the drain."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from streamkit.engine.assignment import Assignment, House
+from streamkit.engine.checkpoint.calls import IoStoreCalls, ReaderStoreCalls
+from streamkit.engine.checkpoint.checkpointer import Checkpointer
+from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.pressure import Pressure
+from streamkit.engine.delivery.retry import RetryPolicy
+from streamkit.engine.delivery.worker import Ending, Limits
+from streamkit.engine.ownership.group import GroupOwnership
+from streamkit.engine.ownership.static import StaticOwnership
+from streamkit.engine.reading import Reading
+from streamkit.engine.runtime import Runtime
+from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
+from streamkit.model import Partition, Position, StartPosition
+from streamkit.plugin import Adapter, Assigned, Broker, CheckpointStore, Event, Failed, GroupBroker, Lost, Observer, Reader, Revoked
+from streamkit.settings import Settings
+
+__all__ = ["PartitionStatus", "Parts", "Supervisor"]
+
+TICK_SECONDS = 0.25
+IDLE_MEMBER_SECONDS = 1.0
+CLOSE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Parts:
+    """What an app is made of."""
+
+    settings: Settings
+    code: Code
+    broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
+    store: CheckpointStore | None
+    """None: the group's own."""
+    store_adapter: Adapter | None  # type: ignore[type-arg]
+    """The same object as what is opened and closed."""
+    observer: Observer
+    worker_name: str
+    ownership: Literal["group", "static"]
+    state: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionStatus:
+    """One line of health."""
+
+    partition: Partition
+    state: Literal["claiming", "starting", "running", "caught up", "halted", "ending"]
+    epoch: int
+    position: Position | None
+    saved: Position | None
+    in_flight: int
+    problem: str = ""
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What `STREAMKIT_STOP` looks at."""
+
+    tips: dict[Partition, Position | None] = field(default_factory=dict)
+    records: int = -1
+    quiet_since: float = 0.0
+    unowned_since: float | None = None
+
+
+class Supervisor:
+    """One app. `run` once, on the control carrier; `stop` from anywhere."""
+
+    def __init__(self, parts: Parts, runtime: Runtime) -> None:
+        self.is_started = False
+        self.exit_code = 0
+        self.stop_reason = ""
+        self._parts = parts
+        self._runtime = runtime
+        self._signal = runtime.control.signal()
+        self._assignments: dict[Partition, Assignment] = {}
+        self._zombies: dict[Partition, Assignment] = {}
+        self._known: dict[Partition, Partition] = {}
+        self._watch = _Watch()
+        self._stopping = False
+        self._abandoned = False
+        self._fatal: Exception | None = None
+        self._ownership: GroupOwnership | StaticOwnership
+        self._reading: Reading
+        self._checkpointer: Checkpointer
+        self._house: House
+        self._reading_over = False
+
+    # -- from anywhere --------------------------------------------------------------------------------------------
+
+    def stop(self, reason: str) -> None:
+        """Drain: no new calls, save, release."""
+        self._runtime.control.post(self._stop, reason)
+
+    def abandon(self) -> None:
+        """As if the process had died: nothing is saved, no hook is called, the group is not told. For demos and tests."""
+        self._runtime.control.post(self._abandon)
+
+    def snapshot(self) -> list[PartitionStatus]:
+        """Every assigned partition, as it stands now."""
+        return [_status(assignment) for assignment in list(self._assignments.values())]
+
+    # -- the life of an app ---------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Open, run until something says stop, drain, close.
+
+        Raises what made it impossible: `ConfigurationError` or `BrokerError` (`is_started` tells whether it ever ran),
+        `DrainTimeoutError` if code was still running at the deadline.
+        """
+        try:
+            await self._open()
+            self.is_started = True
+            while not self._stopping:
+                await self._signal.wait(TICK_SECONDS)
+                if not self._stopping and await self._is_done():
+                    self._stop(str(self._parts.settings.stop))
+            unfinished = () if self._abandoned else await self._drain()
+        finally:
+            await self._close()
+        if self._fatal is not None:
+            raise self._fatal
+        if unfinished:
+            names = [str(p) for p in unfinished]
+            raise DrainTimeoutError(
+                f"after {self._parts.settings.drain_timeout.total_seconds():g}s code was still running for {', '.join(names)}",
+                unfinished=names,
+                fix="raise STREAMKIT_DRAIN_TIMEOUT, or let long handlers look at context.remaining and context.lost",
+            )
+
+    async def _open(self) -> None:
+        parts, runtime = self._parts, self._runtime
+        await runtime.io.call("open-broker", parts.broker.open())
+        if parts.store_adapter is not None:
+            await runtime.io.call("open-store", parts.store_adapter.open())
+        await self._discover()
+        if parts.settings.stop.kind == "at_end":
+            known = list(self._known.values())
+            tips = await runtime.io.call("tips", parts.broker.tips(known))
+            self._watch.tips = dict(zip(known, tips, strict=True))
+        self._assemble()
+        carrier = self._reading_carrier
+        carrier.spawn("reading", self._reading.run(), lambda error: runtime.control.post(self._reading_ended, error))
+        runtime.control.spawn("checkpointer", self._checkpointer.run(), self._task_ended)
+        if isinstance(self._ownership, StaticOwnership):
+            self._ownership.begin(list(self._known.values()))
+
+    def _assemble(self) -> None:
+        """The parts that live as long as the app does."""
+        parts, runtime, settings = self._parts, self._runtime, self._parts.settings
+        store: CheckpointStore | None = parts.store
+        reader: Reader
+        if parts.ownership == "group":
+            assert isinstance(parts.broker, GroupBroker)
+            membership = parts.broker.join(settings.stream, settings.group, lambda revoked: self._reading.serve(revoked))
+            reader = membership
+            store = store or membership.checkpoints
+            self._ownership = GroupOwnership(self)
+        else:
+            reader = parts.broker.reader()
+            self._ownership = StaticOwnership(self, settings.partitions)
+        if store is None:
+            raise ConfigurationError(
+                "this broker keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix="set it, for example to sqlite"
+            )
+        self._reading_carrier = runtime.thread("reading") if reader.blocking else runtime.io
+        pressure = Pressure(max_batch=settings.max_batch, max_in_flight=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
+        self._reading = Reading(reader, self._reading_carrier, runtime, pressure, settings.max_batch, self._post_event, self._post_problem)
+        calls = ReaderStoreCalls(store, self._reading) if parts.store is None else IoStoreCalls(store, runtime.io)
+        self._checkpointer = Checkpointer(
+            runtime,
+            calls,
+            parts.observer,
+            interval_seconds=settings.checkpoint_interval.total_seconds(),
+            records=settings.checkpoint_records,
+            max_in_flight=settings.max_in_flight,
+        )
+        self._house = House(
+            runtime=runtime,
+            settings=settings,
+            code=parts.code,
+            limits=_limits(settings),
+            broker=parts.broker,
+            store=calls,
+            store_metadata_characters=store.capabilities.metadata_characters,
+            checkpointer=self._checkpointer,
+            reading=self._reading,
+            observer=parts.observer,
+            worker_name=parts.worker_name,
+            state=parts.state,
+            look_up=self._look_up,
+            partitions_of=lambda stream: sum(1 for p in self._known if p.stream == stream),
+        )
+
+    async def _discover(self) -> None:
+        settings = self._parts.settings
+        found = await self._runtime.io.call("discover", self._parts.broker.discover(settings.stream, settings.start))
+        self._known.update((partition, partition) for partition in found)
+
+    async def _drain(self) -> Sequence[Partition]:
+        """Give everything back within DRAIN_TIMEOUT. The partitions whose code was still running at the end of it."""
+        if any(a.halted is not None for a in self._assignments.values()):
+            self.exit_code = 1
+        partitions = list(self._assignments)
+        self._reading.remove(partitions)
+        seconds = self._parts.settings.drain_timeout.total_seconds()
+        unfinished = await self.revoke(partitions, self.stop_reason, seconds)
+        return [*unfinished, *(p for p, zombie in self._zombies.items() if not zombie.is_over and p not in unfinished)]
+
+    async def _close(self) -> None:
+        """Every step is tried, whatever the one before did; what fails is reported."""
+        parts, io = self._parts, self._runtime.io
+        if self.is_started:
+            await self._within("leaving", self._reading.close(leave=not self._abandoned))
+            self._checkpointer.stop()
+        if parts.store_adapter is not None:
+            await self._within("closing the store", io.call("close-store", parts.store_adapter.close()))
+        await self._within("closing the broker", io.call("close-broker", parts.broker.close()))
+
+    async def _within(self, doing: str, promise: object) -> None:
+        """Wait for a step of the shutdown, but not for ever."""
+        if self._reading_over and doing == "leaving":
+            return
+        runtime = self._runtime
+        signal = runtime.control.signal()
+
+        async def body() -> None:
+            try:
+                await promise  # type: ignore[misc]
+            except Exception as error:
+                self._parts.observer.on_problem(doing, error)
+
+        runtime.control.spawn(doing, body(), lambda _: signal.set())
+        await signal.wait(CLOSE_SECONDS)
+
+    # -- Owner ----------------------------------------------------------------------------------------------------
+
+    def assign(self, partition: Partition, epoch: int) -> None:
+        if self._stopping:
+            return
+        current = self._assignments.pop(partition, None)
+        if current is not None:  # assigned twice without a loss in between: the newer one counts
+            current.end(Ending("lost", "assigned again"))
+            self._zombies[partition] = current
+        assignment = Assignment(partition, epoch, self._house, self, self._zombies.get(partition))
+        self._assignments[partition] = assignment
+        assignment.begin()
+
+    async def _look_up(self, partition: Partition) -> Partition:
+        """What discovery knows of a partition: its incarnation, above all. One that is not known yet makes us look again."""
+        if partition not in self._known:
+            await self._discover()
+        return self._known.setdefault(partition, partition)
+
+    async def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Sequence[Partition]:
+        """End these in order; those that are not over after `seconds` are lost. Returns the latter."""
+        until = self._runtime.monotonic() + seconds
+        ending = [self._assignments[p] for p in partitions if p in self._assignments]
+        for assignment in ending:
+            assignment.end(Ending("revoked", reason, until))
+        for assignment in ending:
+            await assignment.wait_over(max(0.0, until - self._runtime.monotonic()))
+        late = [assignment for assignment in ending if not assignment.is_over]
+        self.lose([assignment.partition for assignment in late], f"not finished within {seconds:g}s of {reason}")
+        for assignment in ending:
+            if self._assignments.get(assignment.partition) is assignment:
+                del self._assignments[assignment.partition]
+        return [assignment.partition for assignment in late]
+
+    def lose(self, partitions: Sequence[Partition], reason: str) -> None:
+        for partition in partitions:
+            assignment = self._assignments.pop(partition, None)
+            if assignment is not None:
+                if not assignment.is_over:
+                    self._zombies[partition] = assignment
+                assignment.end(Ending("lost", reason))
+
+    # -- Supervision ----------------------------------------------------------------------------------------------
+
+    def finished(self, assignment: Assignment) -> None:
+        if self._zombies.get(assignment.partition) is assignment:
+            del self._zombies[assignment.partition]
+        if self._assignments.get(assignment.partition) is assignment and assignment.ending is not None:
+            del self._assignments[assignment.partition]
+
+    def stop_asked(self, error: Exception) -> None:
+        self.exit_code = 1
+        if isinstance(error, ConfigurationError):
+            self._fatal = self._fatal or error
+        self._parts.observer.on_problem("stopping", error)
+        self._stop(str(error))
+
+    def ended(self, assignment: Assignment, children: Sequence[Partition]) -> None:
+        self._known.update((child, child) for child in children)
+        self._ownership.ended(assignment.partition, children)
+
+    # -- events ---------------------------------------------------------------------------------------------------
+
+    def _post_event(self, event: Event) -> None:
+        self._runtime.control.post(self._on_event, event)
+
+    def _post_problem(self, subject: str, error: BaseException) -> None:
+        self._runtime.control.post(self._parts.observer.on_problem, subject, error)
+
+    def _on_event(self, event: Event) -> None:
+        if isinstance(event, Failed):
+            if (assignment := self._assignments.get(event.partition)) is not None:
+                assignment.read_failed(event.error)
+        elif isinstance(self._ownership, GroupOwnership):
+            if isinstance(event, Assigned):
+                self._ownership.assigned(event)
+            elif isinstance(event, Lost):
+                self._ownership.lost(event)
+            elif isinstance(event, Revoked):
+                self._runtime.control.spawn("revoke", self._ownership.revoked(event), self._task_ended)
+
+    def _reading_ended(self, error: BaseException | None) -> None:
+        self._reading_over = True
+        if error is not None:
+            self._fatal = error if isinstance(error, StreamkitError) else RuntimeError(f"the reader failed: {error!r}")
+            self._fatal.__cause__ = error
+            self.lose(list(self._assignments), "the reader failed")
+            self._stop("the reader failed")
+
+    def _task_ended(self, error: BaseException | None) -> None:
+        """A task of the engine that should not have failed has: stop rather than go on with a part missing."""
+        if error is not None and not self._abandoned:
+            self._fatal = self._fatal or (error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            self.exit_code = 1
+            self._stop(f"internal error: {error!r}")
+
+    def _stop(self, reason: str) -> None:
+        if not self._stopping:
+            self._stopping = True
+            self.stop_reason = reason
+            self._signal.set()
+
+    def _abandon(self) -> None:
+        self._abandoned = True
+        for assignment in list(self._assignments.values()):
+            assignment.end(Ending("abandoned", "abandoned"))
+        self._stop("abandoned")
+
+    # -- when to stop ---------------------------------------------------------------------------------------------
+
+    async def _is_done(self) -> bool:
+        stop = self._parts.settings.stop
+        if stop.kind == "idle":
+            return self._is_idle(stop.idle_seconds)
+        if stop.kind == "at_end":
+            return await self._is_at_end()
+        return False
+
+    def _is_idle(self, seconds: float) -> bool:
+        now = self._runtime.monotonic()
+        busy = any(a.worker is not None and a.worker.queued_records and a.halted is None for a in self._assignments.values())
+        if busy or self._reading.records != self._watch.records:
+            self._watch.records = self._reading.records
+            self._watch.quiet_since = now
+        return now - self._watch.quiet_since >= seconds
+
+    async def _is_at_end(self) -> bool:
+        now = self._runtime.monotonic()
+        if self._assignments:
+            self._watch.unowned_since = None
+            return all(self._has_reached_tip(assignment) for assignment in self._assignments.values())
+        if self._watch.unowned_since is None:
+            self._watch.unowned_since = now
+        if now - self._watch.unowned_since < IDLE_MEMBER_SECONDS:
+            return False
+        self._watch.unowned_since = now
+        checkpoints = {c.partition: c.at for c in await self._house.store.list()}
+        return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._watch.tips.items())
+
+    def _has_reached_tip(self, assignment: Assignment) -> bool:
+        if assignment.is_caught_up or assignment.halted is not None:
+            return True
+        if assignment.worker is None or assignment.partition not in self._watch.tips:
+            return False
+        tip = self._watch.tips[assignment.partition]
+        position = assignment.worker.progress.position
+        return tip is None or (position is not None and position >= tip) or _is_past(assignment.start, tip)
+
+
+def _is_past(at: StartPosition | None, tip: Position) -> bool:
+    """Whether going on from there would bring nothing up to `tip`."""
+    if at is None or at.position is None:
+        return False
+    return at.position >= tip if at.kind == "after" else at.position > tip
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        max_batch=settings.max_batch,
+        max_wait_seconds=settings.max_wait.total_seconds(),
+        retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
+        on_failure="stop" if settings.on_failure == "stop" else "halt",
+    )
+
+
+def _status(assignment: Assignment) -> PartitionStatus:
+    worker = assignment.worker
+    state: Literal["claiming", "starting", "running", "caught up", "halted", "ending"] = "running"
+    if assignment.ending is not None:
+        state = "ending"
+    elif worker is None:
+        state = "claiming"
+    elif assignment.halted is not None:
+        state = "halted"
+    elif not worker.ready.done():
+        state = "starting"
+    elif assignment.is_caught_up and not worker.queued_records:
+        state = "caught up"
+    problem = assignment.halted or assignment.problem
+    return PartitionStatus(
+        assignment.partition,
+        state,
+        assignment.epoch,
+        worker.progress.position if worker is not None else None,
+        assignment.saved,
+        worker.in_flight if worker is not None else 0,
+        str(problem) if problem is not None else "",
+    )
