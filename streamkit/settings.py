@@ -158,7 +158,7 @@ def _check_streams(streams: tuple[str, ...]) -> tuple[str, ...]:
         elif set(stream) & set("{}[]()"):
             # The rest of `^a{1,3}`, whose first half is a valid expression of another meaning.
             cause = f"holds {stream!r}, which looks like a piece of a regular expression"
-            raise _refusal(cause, "a comma always separates streams: write the expression without one, or give a list in TOML or code")
+            raise _refusal(cause, "a comma always separates streams: write the expression without one, or give a JSON list")
         if streams.count(stream) > 1:
             raise _refusal(f"holds {stream!r} twice", "name each stream once")
     return streams
@@ -255,7 +255,7 @@ class Settings(BaseModel):
     )
     start: Start = Field(
         default=StartPosition.EARLIEST,
-        description="Where a partition without a checkpoint begins: earliest, latest or an ISO time; it is ignored once a checkpoint exists.",
+        description="Where a partition without a checkpoint begins: earliest, latest or an ISO time; ignored once one exists.",
     )
     stop: Stop = Field(
         default=StopWhen.NEVER, description="When the run ends by itself: never, at_end (the tips at start), or idle:30s without a record."

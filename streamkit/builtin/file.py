@@ -20,7 +20,7 @@ from urllib.parse import quote
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamkit.builtin import fencing
-from streamkit.errors import CheckpointPositionError, ConfigurationError, FencedError, StoreUnavailableError
+from streamkit.errors import CheckpointError, ConfigurationError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Partition
 from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant, Plugin, hookimpl
 
@@ -34,7 +34,7 @@ __all__ = ["FileSettings", "FileStore", "streamkit_plugin"]
 T = TypeVar("T")
 
 _VERSION = 1
-_LONGEST_NAME = 120  # of a part; file systems allow 255 bytes for the whole
+_LONGEST_NAME = 110  # of a part; file systems allow 255 bytes for the whole
 
 
 class FileSettings(BaseModel):
@@ -98,13 +98,16 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
         return fencing.claim_of(row)
 
     def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant | Exception:
-        stored = self._row(checkpoint.partition)
         try:
-            row = fencing.saved(stored, checkpoint, grant)
-        except (FencedError, CheckpointPositionError) as error:
+            with self._translated():
+                stored = self._row(checkpoint.partition)
+                row = fencing.saved(stored, checkpoint, grant)
+                if row is not stored:
+                    self._write(checkpoint.partition, row)
+                else:
+                    _sync_folder(self._folder)  # an earlier try may have failed between the rename and its sync
+        except CheckpointError as error:  # of this file alone
             return error
-        if row is not stored:
-            self._write(checkpoint.partition, row)
         return grant
 
     def _list(self) -> Sequence[Checkpoint]:
@@ -129,7 +132,7 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             found, row = self._read(file)
         except FileNotFoundError:
             return None
-        if found != partition:  # a file system that takes upper for lower case
+        if found != partition:  # somebody has copied or renamed it
             raise StoreUnavailableError(f"{str(file)!r} holds {found}, not {partition}")
         return row
 
@@ -199,8 +202,12 @@ else:
 
 
 def _safe(name: str) -> str:
-    """`name` as a part of a file name on any system; a long one ends in a hash. No two names give the same."""
-    text = quote(name, safe="").replace(".", "%2E")
-    if len(text) <= _LONGEST_NAME:
-        return text
-    return f"{text[:50]}~{hashlib.sha256(name.encode()).hexdigest()}"
+    """`name` as a part of a file name on any system; no two names give the same.
+
+    Capitals get a short hash, because some file systems take them for small letters; a very long name is cut and gets a long one.
+    """
+    text = quote(name, safe="").replace(".", "%2E").replace("~", "%7E")
+    digest = hashlib.sha256(name.encode()).hexdigest()
+    if len(text) > _LONGEST_NAME:
+        return f"{text[:50]}~{digest}"
+    return text if name == name.lower() else f"{text}~{digest[:12]}"

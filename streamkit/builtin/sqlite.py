@@ -17,7 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, Field
 
 from streamkit.builtin import fencing
-from streamkit.errors import CheckpointPositionError, ConfigurationError, FencedError, StoreThrottledError, StoreUnavailableError
+from streamkit.errors import CheckpointError, ConfigurationError, StoreThrottledError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Partition
 from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant, Plugin, hookimpl
 
@@ -26,15 +26,14 @@ __all__ = ["SqliteSettings", "SqliteStore", "streamkit_plugin"]
 T = TypeVar("T")
 
 _VERSION = 1
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS streamkit_schema (version INTEGER NOT NULL)",
-    f"INSERT INTO streamkit_schema SELECT {_VERSION} WHERE NOT EXISTS (SELECT * FROM streamkit_schema)",
-    """CREATE TABLE IF NOT EXISTS checkpoints (
-        broker TEXT NOT NULL, grp TEXT NOT NULL, stream TEXT NOT NULL, partition TEXT NOT NULL,
-        epoch INTEGER NOT NULL, owner TEXT NOT NULL, checkpoint TEXT,
-        PRIMARY KEY (broker, grp, stream, partition)) WITHOUT ROWID""",
-)
-_WHERE = "WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?"
+_SCHEMA = "CREATE TABLE IF NOT EXISTS streamkit_schema (version INTEGER NOT NULL)"
+_TABLE = """CREATE TABLE IF NOT EXISTS checkpoints (
+    broker TEXT NOT NULL, grp TEXT NOT NULL, stream TEXT NOT NULL, partition TEXT NOT NULL,
+    epoch INTEGER NOT NULL, owner TEXT NOT NULL, checkpoint TEXT,
+    PRIMARY KEY (broker, grp, stream, partition)) WITHOUT ROWID"""
+_FIND = "SELECT epoch, owner, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?"
+_LIST = "SELECT stream, partition, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND checkpoint IS NOT NULL"
+_WRITE = "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
@@ -98,15 +97,16 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         return str(self._run(statement).fetchone()[0])
 
     def _migrate(self) -> None:
-        for statement in _SCHEMA:
-            self._run(statement)
-        (version,) = self._run("SELECT version FROM streamkit_schema").fetchone()
+        self._run(_SCHEMA)
+        self._run("INSERT INTO streamkit_schema SELECT ? WHERE NOT EXISTS (SELECT * FROM streamkit_schema)", _VERSION)
+        (version,) = self._run("SELECT max(version) FROM streamkit_schema").fetchone()
         if version > _VERSION:
             raise ConfigurationError(
                 f"{str(self.settings.path)!r} has schema version {version}, and this streamkit knows {_VERSION}",
                 setting="STREAMKIT_SQLITE__PATH",
                 fix="upgrade streamkit, or name another file",
             )
+        self._run(_TABLE)
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -119,18 +119,17 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         return fencing.claim_of(row)
 
     def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant | Exception:
-        stored = self._row(checkpoint.partition)
         try:
+            stored = self._row(checkpoint.partition)
             row = fencing.saved(stored, checkpoint, grant)
-        except (FencedError, CheckpointPositionError) as error:
+        except CheckpointError as error:  # of this row alone; what SQLite itself raises undoes the whole transaction
             return error
         if row is not stored:
             self._write(checkpoint.partition, row)
         return grant
 
     def _list(self) -> Sequence[Checkpoint]:
-        query = "SELECT stream, partition, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND checkpoint IS NOT NULL"
-        with self._translated(), closing(self._run(query, self.context.broker, self.context.group)) as cursor:
+        with self._translated(), closing(self._run(_LIST, self.context.broker, self.context.group)) as cursor:
             return [self._read(text, f"{stream}/{partition}") for stream, partition, text in cursor.fetchall()]
 
     def _overwrite(self, checkpoint: Checkpoint) -> None:
@@ -155,7 +154,7 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
             return answer
 
     def _row(self, partition: Partition) -> fencing.Row | None:
-        found = self._run(f"SELECT epoch, owner, checkpoint FROM checkpoints {_WHERE}", *self._key(partition)).fetchone()  # noqa: S608
+        found = self._run(_FIND, *self._key(partition)).fetchone()
         if found is None:
             return None
         epoch, owner, text = found
@@ -163,7 +162,7 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
 
     def _write(self, partition: Partition, row: fencing.Row) -> None:
         text = row.checkpoint and row.checkpoint.to_text()
-        self._run("INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)", *self._key(partition), row.epoch, row.owner, text)
+        self._run(_WRITE, *self._key(partition), row.epoch, row.owner, text)
 
     def _read(self, text: str, partition: str) -> Checkpoint:
         try:

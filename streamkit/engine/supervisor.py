@@ -352,7 +352,7 @@ class Supervisor:
     async def _is_done(self) -> bool:
         stop = self._parts.settings.stop
         if stop.kind == "idle":
-            return self._is_idle(stop.idle_seconds)
+            return self._is_idle(stop.idle_seconds or 0.0)
         if stop.kind == "at_end":
             return await self._is_at_end()
         return False

@@ -5,6 +5,7 @@ The defaults are measured (see the README); OPTIONS win over those that no promi
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from collections.abc import Callable
@@ -111,43 +112,44 @@ def new_consumer(config: Config, on_error: Callable[[KafkaError], None]) -> Cons
 def new_admin(config: Config, on_error: Callable[[KafkaError], None]) -> AdminClient:
     """As `new_consumer`; its futures die with it, so it is kept while they run."""
     with translated("configuring the client"):
-        return AdminClient({**config, "error_cb": on_error})
+        full: Config = {**config, "error_cb": on_error}
+        return AdminClient(full)
 
 
 class ErrorWatch:
     """An `error_cb`: remembers the last thing that librdkafka could not do, and never raises into its poll."""
 
-    __slots__ = ("denied", "trouble")
+    __slots__ = ("denied", "down", "trouble")
 
     def __init__(self) -> None:
         self.trouble: KafkaError | None = None
         """The last error since `clear`, for messages and health."""
         self.denied: KafkaError | None = None
         """The last one about credentials or TLS: librdkafka goes on trying for ever, people should know at once."""
+        self.down = False
+        """No broker could be reached."""
 
     def __call__(self, error: KafkaError) -> None:
         if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
             self.denied = error
+        self.down = self.down or error.code() == KafkaError._ALL_BROKERS_DOWN
         # «All brokers down» says less than the reason that came just before it.
         if self.trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self.trouble = error
 
     def clear(self) -> None:
         self.trouble = self.denied = None
+        self.down = False
 
 
 class _SafeLogger:
     """What librdkafka logs, as Python log records. An exception in here would discard the batch that is being polled."""
 
     def log(self, level: int, message: str, *args: object) -> None:
-        try:
-            if "CONFWARN" in args and "will be ignored by this" in str(args[-1]):
-                return  # OPTIONS are for all our clients: a producer's are not a consumer's mistake
-            _LOGGER.log(level, message, *args)
-        except Exception as error:
-            logging.lastResort and logging.lastResort.handle(  # type: ignore[func-returns-value]
-                logging.LogRecord(_LOGGER.name, logging.ERROR, __file__, 0, "logging failed: %r", (error,), None)
-            )
+        # OPTIONS are for all our clients: what is a producer's setting is no mistake of the consumer's.
+        if "CONFWARN" not in args or "will be ignored by this" not in str(args[-1]):
+            with contextlib.suppress(Exception):
+                _LOGGER.log(level, message, *args)
 
 
 def _imported(path: str) -> Callable[..., object]:

@@ -31,7 +31,19 @@ from streamkit.errors import (
     ThrottledError,
 )
 
-__all__ = ["BROKER", "OPTIONS", "SERVERS", "broker_error", "code_of", "is_denied", "is_unavailable", "store_error", "translated"]
+__all__ = [
+    "BROKER",
+    "OPTIONS",
+    "SERVERS",
+    "broker_error",
+    "code_of",
+    "is_gone",
+    "is_rebalance",
+    "is_unavailable",
+    "store_error",
+    "translated",
+    "translation",
+]
 
 BROKER = "kafka"
 OPTIONS = "STREAMKIT_KAFKA__OPTIONS"
@@ -110,8 +122,13 @@ def is_unavailable(error: KafkaError) -> bool:
     return error.code() in _UNAVAILABLE
 
 
-def is_denied(error: KafkaError) -> bool:
-    return error.code() in _DENIED
+def is_gone(error: KafkaError) -> bool:
+    return error.code() in _GONE
+
+
+def is_rebalance(error: KafkaError) -> bool:
+    """The client rejoins by itself after these; what we have lost, the callbacks say."""
+    return error.code() in _NOT_READY or error.code() in (_FENCED - _SAME_INSTANCE)
 
 
 def broker_error(error: KafkaError, doing: str, partition: str = "") -> StreamkitError:
@@ -176,15 +193,20 @@ def store_error(error: KafkaError, doing: str, partition: str = "") -> Checkpoin
     return CheckpointError(text)
 
 
+def translation(error: Exception, doing: str, partition: str = "", reading: Reading = broker_error) -> StreamkitError:
+    """streamkit's error for whatever a call of the client has raised."""
+    inner = error.args[0] if isinstance(error, KafkaException) and error.args else None
+    if not isinstance(inner, KafkaError):  # RuntimeError: «Consumer closed» and misuse of handles
+        inner = KafkaError(KafkaError._FAIL, str(error))
+    known = reading(inner, doing, partition)
+    known.__cause__ = error
+    return known
+
+
 @contextmanager
 def translated(doing: str, partition: str = "", reading: Reading = broker_error) -> Iterator[None]:
-    """Raises streamkit's error for whatever a call of the client raises; `doing` tells people what was tried."""
+    """Raises `translation` of what the calls in it raise; `doing` tells people what was tried."""
     try:
         yield
-    except KafkaException as error:
-        inner = error.args[0] if error.args else None
-        if not isinstance(inner, KafkaError):
-            inner = KafkaError(KafkaError._FAIL, str(error))
-        raise reading(inner, doing, partition) from error
-    except RuntimeError as error:  # «Consumer closed» and misuse of handles
-        raise reading(KafkaError(KafkaError._FAIL, str(error)), doing, partition) from error
+    except (KafkaException, RuntimeError) as error:
+        raise translation(error, doing, partition, reading) from error

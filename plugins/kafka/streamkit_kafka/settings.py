@@ -28,7 +28,6 @@ _REFUSED = {
     "auto.offset.reset": "it would skip records silently: STREAMKIT_START says where to begin, STREAMKIT_KAFKA__ON_EXPIRED what then",
     "enable.partition.eof": "streamkit needs it to know that it has caught up",
     "group.id": "it is STREAMKIT_GROUP",
-    "client.software.name": "it belongs to the client library",
     "acks": "a record counts as written only when all replicas in sync have it",
     "request.required.acks": "a record counts as written only when all replicas in sync have it",
     "enable.idempotence": "without it retries could change the order of a key's records",
@@ -69,9 +68,7 @@ class KafkaSettings(BaseModel):
     isolation_level: Literal["read_committed", "read_uncommitted"] = Field(
         default="read_committed", description="Whether records of open and aborted transactions are delivered."
     )
-    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
-        default="plaintext", description="How to connect."
-    )
+    security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(default="plaintext", description="How to connect.")
     sasl_mechanism: str | None = Field(default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER.")
     sasl_username: str | None = Field(default=None, description="User for PLAIN and SCRAM.")
     sasl_password: SecretStr | None = Field(default=None, description="Password for PLAIN and SCRAM.")
@@ -129,7 +126,9 @@ class KafkaSettings(BaseModel):
     @model_validator(mode="after")
     def _fit_together(self) -> KafkaSettings:
         if self.session_timeout is not None and self.group_protocol == "consumer":
-            raise ValueError("SESSION_TIMEOUT belongs to the classic protocol; with KIP-848 the broker decides (group.consumer.session.timeout.ms)")
+            raise ValueError(
+                "SESSION_TIMEOUT belongs to the classic protocol; with KIP-848 the broker decides (group.consumer.session.timeout.ms)"
+            )
         if self.sasl_mechanism and not self.security_protocol.startswith("sasl"):
             raise ValueError("SASL_MECHANISM needs SECURITY_PROTOCOL=sasl_ssl (or sasl_plaintext)")
         if self.oauth_callback and self.sasl_mechanism != "OAUTHBEARER":

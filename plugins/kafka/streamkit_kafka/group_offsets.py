@@ -1,0 +1,97 @@
+"""A member's own store: Kafka's committed offsets, fenced by the assignments that this member has had.
+
+The coordinator checks the member's generation, but lets a live member commit any partition, and lets anyone commit to an
+empty group. So a save must show the serial of the assignment that claimed it, and nothing is ever sent for a partition
+that was revoked, lost, or lost and given again. Runs on the reader's thread, also inside a revoke.
+"""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import TopicPartition
+
+from streamkit.errors import FencedError, StoreNotReadyError, StoreUnavailableError, StreamkitError
+from streamkit.model import Capabilities, Checkpoint, Partition
+from streamkit.plugin import CheckpointStore, Claim, Grant
+from streamkit_kafka.commit_format import METADATA_CHARACTERS, checkpoint_of, commit_of, generation_of
+from streamkit_kafka.commits import commit, read_committed
+from streamkit_kafka.consumer import ConsumerCore, Key, key_of
+from streamkit_kafka.errors import store_error, translated
+from streamkit_kafka.streams import matches
+
+__all__ = ["GroupOffsets"]
+
+_SETTLED = "stop the group's workers first: only an empty group's offsets can be changed from outside"
+
+
+class GroupOffsets(CheckpointStore):
+    """`Membership.checkpoints`. A grant is the serial of one assignment of one partition."""
+
+    capabilities = Capabilities(fencing=True, scope="cluster", metadata_characters=METADATA_CHARACTERS)
+
+    def __init__(self, core: ConsumerCore, streams: Sequence[str], name: Callable[[str, int], Partition]) -> None:
+        self._core = core
+        self._streams = streams
+        self._name = name
+
+    async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
+        """As the contract says; `FencedError` if the group has taken the partition back meanwhile."""
+        assignment = self._core.assignments.get(key_of(partition))
+        if assignment is None:
+            raise FencedError(f"{partition} cannot be claimed: the group has taken it back", held=epoch)
+        generation = self.generation()
+        [found] = self._committed([key_of(partition)])
+        return Claim(checkpoint_of(partition, found, owner, generation), Grant(assignment.serial), generation)
+
+    async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
+        answers: list[Grant | Exception | None] = []
+        accepted: list[tuple[int, TopicPartition]] = []
+        for number, (checkpoint, grant) in enumerate(checkpoints):
+            refusal: StreamkitError | None = self._refusal(checkpoint, grant)
+            if refusal is None:
+                try:
+                    accepted.append((number, commit_of(checkpoint)))
+                except StreamkitError as error:
+                    refusal = error
+            answers.append(refusal)
+        if accepted:
+            outcomes = commit(self._core.consumer, [target for _, target in accepted])
+            for (number, _), outcome in zip(accepted, outcomes, strict=True):
+                answers[number] = outcome
+        return [grant if answer is None else answer for answer, (_, grant) in zip(answers, checkpoints, strict=True)]
+
+    def _refusal(self, checkpoint: Checkpoint, grant: Grant) -> FencedError | None:
+        assignment = self._core.assignments.get(key_of(checkpoint.partition))
+        if assignment is not None and Grant(assignment.serial) == grant:
+            return None
+        how = "the group has taken it back" if assignment is None else "it was lost and has been assigned anew since"
+        text = f"{checkpoint.partition}: {how}, so its checkpoint {checkpoint.at} is not saved"
+        return FencedError(text, held=checkpoint.epoch, current=self.generation())
+
+    async def list(self) -> Sequence[Checkpoint]:
+        keys = self._all_keys()
+        found = self._committed(keys) if keys else []
+        checkpoints = (checkpoint_of(self._name(each.topic, each.partition), each) for each in found)
+        return [checkpoint for checkpoint in checkpoints if checkpoint is not None]
+
+    async def overwrite(self, checkpoint: Checkpoint) -> None:
+        raise StoreNotReadyError(f"{checkpoint.partition}: this worker is a member of the group", fix=_SETTLED)
+
+    async def delete(self, partitions: Sequence[Partition]) -> None:
+        raise StoreNotReadyError("this worker is a member of the group", fix=_SETTLED)
+
+    def generation(self) -> int:
+        return generation_of(self._core.consumer.consumer_group_metadata())
+
+    def _all_keys(self) -> builtins.list[Key]:
+        with translated("reading metadata", reading=store_error):
+            topics = self._core.consumer.list_topics(timeout=self._core.request_seconds).topics
+        chosen = [name for name in topics if any(matches(stream, name) for stream in self._streams)]
+        if not chosen:
+            raise StoreUnavailableError(f"Kafka's metadata has no topic of {', '.join(self._streams)}")
+        return [(name, number) for name in sorted(chosen) for number in sorted(topics[name].partitions)]
+
+    def _committed(self, keys: Sequence[Key]) -> builtins.list[TopicPartition]:
+        return read_committed(self._core.consumer, keys, self._core.request_seconds)

@@ -1,0 +1,133 @@
+"""From loaded settings to the parts of an app: which adapters, which store, who owns, and whether all that fits together."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from streamkit.assembly.loader import Loaded, load
+from streamkit.assembly.registry import Registry
+from streamkit.engine.adapter_context import EngineContext
+from streamkit.engine.contract import contract
+from streamkit.engine.delivery.call import Code
+from streamkit.engine.observers import Observers
+from streamkit.engine.runtime import Runtime
+from streamkit.engine.supervisor import Parts
+from streamkit.errors import ConfigurationError, PluginLoadError, UnsupportedError
+from streamkit.model import Capabilities
+from streamkit.plugin import Adapter, Broker, CheckpointStore, GroupBroker, Observer
+from streamkit.settings import refuse_not_yet
+
+__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_store"]
+
+_GROUP_STORE = Capabilities(fencing=True, scope="cluster", metadata_characters=0)
+"""What can be said of a group's own store before the group is joined."""
+
+
+@dataclass(slots=True)
+class Assembled:
+    """An app that could be started."""
+
+    parts: Parts
+    contract: str
+    loaded: Loaded
+    contexts: tuple[EngineContext, ...]
+
+    def stop(self) -> None:
+        """End the adapters' threads."""
+        for context in self.contexts:
+            context.stop()
+
+
+def load_settings(
+    registry: Registry,
+    *,
+    overrides: Mapping[str, object] | None = None,
+    dotenv: Path | None = None,
+    config: Path | None = None,
+) -> Loaded:
+    """The only place that reads the process's environment."""
+    return load(registry, environment=dict(os.environ), overrides=overrides or {}, dotenv=dotenv, config=config)
+
+
+def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence[Observer], runtime: Runtime) -> Assembled:
+    """Make the adapters and check that they can do what is asked for. Raises `ConfigurationError`; connects to nothing."""
+    settings = loaded.settings
+    refuse_not_yet(settings)
+    worker = settings.worker or f"{socket.gethostname()}-{os.getpid()}"
+    broker, broker_context = open_broker(loaded, registry, runtime, worker)
+    ownership = _ownership(loaded, broker)
+    contexts = [broker_context]
+    store: CheckpointStore | None = None
+    if ownership == "static" or settings.store not in (None, settings.broker):
+        store, store_context = open_store(loaded, registry, runtime, worker)
+        contexts.append(store_context)
+    capabilities = store.capabilities if store is not None else _GROUP_STORE
+    if ownership == "static" and not capabilities.fencing:
+        raise UnsupportedError("static ownership needs a store that fences", setting="STREAMKIT_STORE", fix="use sqlite or file")
+    parts = Parts(
+        settings=settings,
+        code=code,
+        broker=broker,
+        store=store,
+        store_adapter=cast("Adapter[Any] | None", store),
+        observer=Observers(observers),
+        worker_name=worker,
+        ownership=ownership,
+    )
+    kept_by = settings.store or settings.broker
+    text = contract(settings, code.facts, ownership=ownership, store=kept_by, store_capabilities=capabilities)
+    return Assembled(parts, text, loaded, tuple(contexts))
+
+
+def _ownership(loaded: Loaded, broker: Broker[Any]) -> Literal["group", "static"]:
+    settings = loaded.settings
+    can_group = isinstance(broker, GroupBroker) and broker.capabilities.group
+    wanted = settings.ownership or ("group" if can_group and not settings.partitions else "static")
+    if wanted == "group" and not can_group:
+        raise UnsupportedError(f"broker {settings.broker} has no groups", setting="STREAMKIT_OWNERSHIP", fix="set it to static")
+    if wanted == "group" and settings.partitions:
+        raise ConfigurationError(
+            "partitions are named, but the group deals them out", setting="STREAMKIT_PARTITIONS", fix="set STREAMKIT_OWNERSHIP=static"
+        )
+    return "group" if wanted == "group" else "static"
+
+
+def open_broker(loaded: Loaded, registry: Registry, runtime: Runtime, worker: str) -> tuple[Broker[Any], EngineContext]:
+    """The broker's adapter, not yet connected."""
+    made, context = _make(loaded, registry, runtime, worker, loaded.settings.broker, "broker")
+    if not isinstance(made, Broker):
+        raise PluginLoadError(f"broker {loaded.settings.broker} is a {type(made).__name__}, which is not a streamkit.plugin.Broker")
+    return made, context
+
+
+def open_store(loaded: Loaded, registry: Registry, runtime: Runtime, worker: str) -> tuple[CheckpointStore, EngineContext]:
+    """The store's adapter, not yet connected."""
+    name = loaded.settings.store or loaded.settings.broker
+    if registry.select(name).store is None:
+        stores = ", ".join(plugin.name for plugin in registry.describe() if plugin.store)
+        raise UnsupportedError(
+            f"{name} keeps no checkpoints without its group", setting="STREAMKIT_STORE", fix=f"set it to one of {stores}"
+        )
+    made, context = _make(loaded, registry, runtime, worker, name, "store")
+    if not isinstance(made, CheckpointStore) or not isinstance(made, Adapter):
+        raise PluginLoadError(f"store {name} is a {type(made).__name__}, which is not an Adapter and a CheckpointStore")
+    return made, context
+
+
+def _make(
+    loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, name: str, kind: Literal["broker", "store", "producer"]
+) -> tuple[object, EngineContext]:
+    plugin = registry.select(name)
+    factory = getattr(plugin, kind)
+    if factory is None:
+        raise UnsupportedError(
+            f"plugin {name} is no {kind}", setting=f"STREAMKIT_{kind.upper()}", fix="`streamkit plugins` lists what each one offers"
+        )
+    context = EngineContext(runtime, name, broker=loaded.settings.broker, group=loaded.settings.group, worker=worker)
+    make = cast("Callable[[object, EngineContext], object]", registry.load_factory(name, factory))
+    return make(loaded.sections[name], context), context

@@ -1,0 +1,36 @@
+"""What one of several processes does in a race for a partition. Spawned, so it can be imported without side effects."""
+
+from __future__ import annotations
+
+import asyncio
+from multiprocessing.queues import Queue
+from multiprocessing.synchronize import Barrier
+from pathlib import Path
+
+from streamkit.errors import CheckpointError
+from tests.conformance.stores import after, opened, partition
+
+__all__ = ["race"]
+
+
+def race(kind: str, where: Path, worker: str, start: Barrier, results: Queue[tuple[int, bool, int]], rounds: int) -> None:
+    """Puts (epoch, whether its save was granted, how many of its further steps were granted)."""
+    results.put(asyncio.run(_race(kind, where, worker, start, rounds)))
+
+
+async def _race(kind: str, where: Path, worker: str, start: Barrier, rounds: int) -> tuple[int, bool, int]:
+    start.wait()
+    async with opened(kind, where, worker=worker) as store:
+        claim = await store.claim(partition(), worker, 0)
+        start.wait()
+        (answer,) = await store.save([(after(0), claim.grant)])
+        start.wait()
+        steps = 0
+        for _ in range(rounds):
+            again = await store.claim(partition(), worker, 0)
+            assert again.checkpoint is not None
+            assert again.checkpoint.at.position is not None
+            (step,) = await store.save([(after((again.checkpoint.at.position.sequence or 0) + 1), again.grant)])
+            assert step == again.grant or isinstance(step, CheckpointError)
+            steps += step == again.grant
+        return claim.epoch, answer == claim.grant, steps
