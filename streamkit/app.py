@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import inspect
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import cast
@@ -19,15 +21,19 @@ from streamkit.assembly.registry import Registry
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.runtime import Promise, Runtime, ThreadRuntime
 from streamkit.engine.supervisor import PartitionStatus, Supervisor
-from streamkit.errors import BrokerError, ConfigurationError, DrainTimeoutError, StreamkitError
+from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
 from streamkit.plugin import Observer
 from streamkit.processing import Processor, facts_of
 from streamkit.settings import Settings
 from streamkit.telemetry.logs import LogObserver, set_up_logs
 
-__all__ = ["App", "code_of", "run"]
+__all__ = ["App", "code_of", "complain", "importing", "run"]
 
 Lifespan = Callable[..., object]
+
+_DEFAULT_THRESHOLD = 2000
+"""CPython's own is 700, or 2000 from 3.13 on."""
+_CALM_THRESHOLD = 50_000
 
 _importing = threading.local()
 """Set while `streamkit run` imports a user's module: `run()` called there would start it twice."""
@@ -51,10 +57,11 @@ class App:
         **overrides: object,
     ) -> None:
         self.code = code_of(target)
-        self._overrides: dict[str, object] = {}
+        self.overrides: dict[str, object] = {}
+        """Settings that were given in code, by name."""
         if settings is not None:
-            self._overrides.update({name: getattr(settings, name) for name in settings.model_fields_set})
-        self._overrides.update(overrides)
+            self.overrides.update({name: getattr(settings, name) for name in settings.model_fields_set})
+        self.overrides.update(overrides)
         self._lifespan = lifespan
         self._observers: list[Observer] = [LogObserver()]
         self._supervisor: Supervisor | None = None
@@ -111,7 +118,7 @@ class App:
     ) -> Assembled:
         """Read the settings and make the adapters. Raises `ConfigurationError`; nothing is connected yet."""
         registry = registry or Registry()
-        loaded = load_settings(registry, overrides=self._overrides, dotenv=dotenv, config=config)
+        loaded = load_settings(registry, overrides=self.overrides, dotenv=dotenv, config=config)
         return assemble(loaded, registry, self.code, self._observers, runtime)
 
     async def live(self, assembled: Assembled, runtime: Runtime) -> None:
@@ -122,13 +129,17 @@ class App:
         assembled.parts.state = state
         supervisor = Supervisor(assembled.parts, runtime)
         self._supervisor = supervisor
-        if self._stop_reason is not None:
-            supervisor.stop(self._stop_reason)
+        self._pass_on_stop(supervisor)
         try:
             await supervisor.run()
         finally:
             assembled.stop()
             await leave()
+
+    def _pass_on_stop(self, supervisor: Supervisor) -> None:
+        """`stop` may have come while the lifespan was being entered."""
+        if self._stop_reason is not None:
+            supervisor.stop(self._stop_reason)
 
     async def _enter_lifespan(self, runtime: Runtime) -> tuple[object, Callable[[], Promise[object]]]:
         manager = self._lifespan
@@ -165,9 +176,10 @@ def code_of(target: object) -> Code:
 
     Raises `ConfigurationError` that says which decorator is missing.
     """
-    name = getattr(target, "__qualname__", type(target).__name__)
+    name = getattr(target, "__qualname__", f"a value of type {type(target).__name__}")
     facts = facts_of(target)
     if isinstance(target, type) and facts is not None:
+        _check_constructor(target, name)
         return Code(facts, factory=cast("Callable[[], Processor]", target), name=name)
     if facts is not None and callable(target) and not isinstance(target, Processor):
         _check_parameters(target, facts.by, name)
@@ -180,7 +192,8 @@ def code_of(target: object) -> Code:
             return Code(facts, factory=target, name=name)
     if isinstance(target, Processor):
         raise ConfigurationError(
-            f"{name} is one processor object, but every assignment needs its own", fix="give the class, or a factory"
+            f"{type(target).__name__} is given as one processor object, but every assignment needs its own",
+            fix="give the class, or a factory",
         )
     raise ConfigurationError(
         f"{name} is not a processor",
@@ -188,17 +201,25 @@ def code_of(target: object) -> Code:
     )
 
 
+def _check_constructor(factory: type, name: str) -> None:
+    try:
+        inspect.signature(factory).bind()
+    except (TypeError, ValueError):
+        raise ConfigurationError(
+            f"{name} cannot be made without arguments, and every assignment makes one",
+            fix=f"give a function without parameters that returns {name}(...)",
+        ) from None
+
+
 def _check_parameters(function: Callable[..., object], by: str, name: str) -> None:
     try:
         inspect.signature(function).bind(None, None)
     except (TypeError, ValueError):
-        raise ConfigurationError(
-            f"{name} cannot be called with ({by}, context)", fix=f"write def {name}({by}, context)"
-        ) from None
+        raise ConfigurationError(f"{name} cannot be called with ({by}, context)", fix=f"write def {name}({by}, context)") from None
 
 
 @contextlib.contextmanager
-def importing() -> object:  # type: ignore[misc]
+def importing() -> Iterator[None]:
     """While `streamkit run` imports a user's module."""
     _importing.on = True
     try:
@@ -207,17 +228,17 @@ def importing() -> object:  # type: ignore[misc]
         _importing.on = False
 
 
-def run(*apps: App, dotenv: Path | None = None, config: Path | None = None) -> None:
+def run(*apps: App, dotenv: Path | None = None, config: Path | None = None, debug: bool = False) -> None:
     """Run apps until they stop or a signal comes: SIGTERM and Ctrl-C drain, a second one stops at once.
 
     Blocks, and owns the signals. Returns when everything was drained; otherwise raises SystemExit: 1 a failure policy halted
-    or stopped, 2 configuration, 3 the drain timed out. Errors go to stderr, one line and a hint.
+    or stopped, 2 configuration, 3 the drain timed out. Errors go to stderr, one line and a hint; with `debug` a traceback too.
     """
     if getattr(_importing, "on", False):
         raise ConfigurationError(
             "run() was called while `streamkit run` imports this module", fix='put it under `if __name__ == "__main__":`'
         )
-    code = _run(apps, dotenv, config)
+    code = _run(apps, dotenv, config, debug)
     if code:
         sys.stdout.flush()
         sys.stderr.flush()
@@ -226,21 +247,36 @@ def run(*apps: App, dotenv: Path | None = None, config: Path | None = None) -> N
         raise SystemExit(code)
 
 
-def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None) -> int:
+def _calm_collector() -> None:
+    """Let the cyclic collector look less often, unless the program has set it itself.
+
+    Records come and go by the million and form no cycles, yet with CPython's default every 700 of them cost a collection:
+    a fifth of the time of a fast consumer (docs/performance.md). Only `run` does this: it owns the process.
+    """
+    if gc.isenabled() and gc.get_threshold()[0] <= _DEFAULT_THRESHOLD:
+        gc.set_threshold(_CALM_THRESHOLD, *gc.get_threshold()[1:])
+
+
+def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug: bool) -> int:
     runtime = ThreadRuntime()
+    _calm_collector()
     try:
         assembled = [app.assemble(runtime, dotenv=dotenv, config=config) for app in apps]
         _check_twice(assembled)
+        if assembled:
+            set_up_logs(assembled[0].parts.settings.log_format)
+        for one in assembled:
+            for warning in one.loaded.warnings:
+                print(f"streamkit: warning: {warning}", file=sys.stderr)
+            print(one.contract, file=sys.stderr)
+        promises = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
+        with _signals(apps):
+            return max((_outcome(app, apps, promise, debug) for app, promise in zip(apps, promises, strict=True)), default=0)
     except StreamkitError as error:
-        return _complain(error, 2)
-    set_up_logs(assembled[0].parts.settings.log_format)
-    for one in assembled:
-        print(one.contract, file=sys.stderr)
-    promises = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
-    with _signals(apps):
-        codes = [_outcome(app, apps, promise) for app, promise in zip(apps, promises, strict=True)]
-    runtime.stop()
-    return max(codes, default=0)
+        complain(error, debug=debug)
+        return 2
+    finally:
+        runtime.stop()
 
 
 def _check_twice(assembled: list[Assembled]) -> None:
@@ -256,27 +292,31 @@ def _check_twice(assembled: list[Assembled]) -> None:
             seen.add(key)
 
 
-def _outcome(app: App, apps: tuple[App, ...], promise: Promise[None]) -> int:
+def _outcome(app: App, apps: tuple[App, ...], promise: Promise[None], debug: bool) -> int:
     try:
         promise.result()
-    except DrainTimeoutError as error:
-        return _complain(error, 3)
-    except (ConfigurationError, BrokerError, StreamkitError) as error:
+    except StreamkitError as error:
+        complain(error, debug=debug)
         for other in apps:
             other.stop("another app failed")
-        return _complain(error, 1 if app.is_started and not isinstance(error, ConfigurationError) else 2)
+        if isinstance(error, DrainTimeoutError):
+            return 3
+        return 1 if app.is_started and not isinstance(error, ConfigurationError) else 2
     return app.exit_code
 
 
-def _complain(error: StreamkitError, code: int) -> int:
-    print(f"streamkit: {error}", file=sys.stderr)
+def complain(error: StreamkitError, *, debug: bool = False) -> None:
+    """What people are told of an error: one line and a hint on stderr, the traceback only on request."""
+    if debug:
+        traceback.print_exception(error)
+    for line in str(error).splitlines():
+        print(f"streamkit: {line}", file=sys.stderr)
     if error.fix:
         print(f"  fix: {error.fix}", file=sys.stderr)
-    return code
 
 
 @contextlib.contextmanager
-def _signals(apps: tuple[App, ...]) -> object:  # type: ignore[misc]
+def _signals(apps: tuple[App, ...]) -> Iterator[None]:
     """The first signal drains, the second ends the process at once."""
     came = False
 

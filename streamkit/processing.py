@@ -22,6 +22,7 @@ __all__ = [
     "LostContext",
     "PreparedCheckpoint",
     "Processor",
+    "Running",
     "facts_of",
     "processor",
     "record_processor",
@@ -80,6 +81,18 @@ class CheckpointLink(Protocol):
     def remaining(self) -> float | None: ...
 
 
+class Running:
+    """A call of the processor that is under way. Written by the thread that makes it, read by the checkpointer."""
+
+    __slots__ = ("batch", "by_record", "done")
+
+    def __init__(self, batch: Batch, by_record: bool) -> None:
+        self.batch = batch
+        self.by_record = by_record
+        self.done = 0
+        """How many of its records are done so far; only counted for handlers of records."""
+
+
 class Context:
     """What a hook is told, and what it may do. One object per assignment; attributes change between calls."""
 
@@ -87,13 +100,13 @@ class Context:
         "_link",
         "attempt",
         "children",
-        "current",
         "ending",
         "epoch",
         "lost",
         "partition",
         "pending",
         "reason",
+        "running",
         "start",
         "state",
     )
@@ -118,8 +131,8 @@ class Context:
         """What the app's `lifespan` gave: one for the whole process."""
         self.ending = False
         """True as soon as this assignment is about to end: the handler that runs is the last one."""
-        self.current: Record | Batch | None = None
-        """What the running call was called with."""
+        self.running: Running | None = None
+        """The engine's note of the running call. Not for users."""
         self._link = link
 
     @property

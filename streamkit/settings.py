@@ -323,7 +323,7 @@ class Settings(BaseModel):
     )
     ownership: Literal["group", "static", "lease"] | None = Field(
         default=None,
-        description="Who deals out partitions: the broker's group, this setting's PARTITIONS, or leases; unset, as the broker does.",
+        description="Who deals out partitions: the broker's group, PARTITIONS (static), or leases; unset, as the broker does.",
     )
     partitions: CommaList = Field(
         default=(), description="With static ownership: the partitions that this process reads, separated by commas."

@@ -2,20 +2,20 @@
 
     code > environment > .env > secret files > TOML > default, field by field; empty means unset.
 
-Called by the app and the command line, which pass everything in: nothing here looks at the process. Reading is in
+Called by the app and the command line, which pass everything in: nothing here reads the environment. Reading is in
 `sources.py`, names in `names.py`, checking in `sections.py`, words in `translation.py`, secrets in `masking.py`.
 """
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import get_args
 
 from pydantic import BaseModel
 
-from streamkit.assembly.environment import worker_name
 from streamkit.assembly.loaded import ExplainedSetting, Loaded
 from streamkit.assembly.names import SortedNames, sort_names
 from streamkit.assembly.registry import Registry, Role
@@ -46,7 +46,7 @@ def load(
     given = _gather(environment, overrides, dotenv, config)
     plugins, errors = _select(registry, given)
     names = sort_names(given, {plugin.name: plugin.settings for plugin in plugins}, registry.names)
-    names.core.setdefault("worker", Given(worker_name(), DEFAULT))
+    names.core.setdefault("worker", Given(f"{socket.gethostname()}-{os.getpid()}", DEFAULT))
     errors += names.errors
     settings, wrong = build(Settings, names.core)
     errors += wrong
@@ -106,7 +106,7 @@ def _loaded(settings: Settings, sections: Mapping[str, BaseModel], names: Sorted
         settings=settings,
         sections=MappingProxyType(dict(sections)),
         origins=MappingProxyType(origins),
-        unused=tuple(sorted({names.section_of(variable) for variable in names.unused})),
+        unused=tuple(sorted(names.unused_sections)),
         warnings=names.warnings,
         unused_variables=tuple(names.unused),
     )

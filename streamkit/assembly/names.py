@@ -19,6 +19,9 @@ __all__ = ["SortedNames", "sort_names"]
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _KUBERNETES = re.compile(PREFIX + r"(.*_)?(SERVICE_HOST|SERVICE_PORT(_.*)?|PORT|PORT_\d+_.*)")
 
+# What the test command and the sandbox read: they start servers, and say nothing to a consumer that runs beside them.
+_COMPANIONS = re.compile(PREFIX + r"(TEST|SANDBOX)_\w+")
+
 _SECTION_LIKENESS = 0.75
 """How like a plugin's name an unknown section must be to be taken for a mistake: `kafak` is (0.8), `postgres` is like nothing."""
 
@@ -38,67 +41,86 @@ class SortedNames:
     errors: list[ConfigurationError] = field(default_factory=list)
 
     @property
+    def unused_sections(self) -> set[str]:
+        """The plugins that `unused` is about."""
+        return {_split(variable)[0] for variable in self.unused}
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """One for each section of no installed plugin."""
-        return tuple(
-            f"{', '.join(f'{name} (from {given.origin})' for name, given in variables.items())}: no plugin {section!r} is installed, not used"
-            for section, variables in self.foreign.items()
-        )
+        lines = []
+        for section, variables in self.foreign.items():
+            given = ", ".join(f"{name} (from {value.origin})" for name, value in variables.items())
+            lines.append(f"{given}: not used, because no plugin {section!r} is installed")
+        return tuple(lines)
+
+
+def _split(variable: str) -> tuple[str, str, str]:
+    """Section, `__` if there is one, and the rest, in lower case."""
+    return variable.removeprefix(PREFIX).lower().partition("__")
 
 
 def sort_names(given: Mapping[str, Given], selected: Mapping[str, type[BaseModel]], installed: Collection[str]) -> SortedNames:
     """Sort variables by what they are for. `selected`: settings models by plugin; `installed`: the names of all plugins."""
     found = SortedNames(sections={plugin: {} for plugin in selected})
     for variable, value in given.items():
-        rest = variable.removeprefix(PREFIX).lower()
-        section, separator, name = rest.partition("__")
-        if rest in Settings.model_fields:
-            found.core[rest] = value
+        section, separator, name = _split(variable)
+        if not separator and section in Settings.model_fields:
+            found.core[section] = value
         elif separator and section in selected and name in selected[section].model_fields:
             found.sections[section][name] = value
-        elif value.origin == ENVIRONMENT and _KUBERNETES.fullmatch(variable):
+        elif not separator and (_is_injected(variable, value) or _COMPANIONS.fullmatch(variable)):
             continue
         elif not separator:
-            found.errors.append(_unknown(variable, value, _core_candidates(rest, selected, installed)))
+            found.errors.append(_unknown_core(variable, value, _core_names(section, selected, installed)))
         elif section in selected:
             found.errors.append(_unknown_field(variable, value, section, selected[section]))
         elif section in installed:
             found.unused[variable] = value
         elif error := _mistaken_section(variable, value, installed):
             found.errors.append(error)
-        else:
+        elif not _is_injected(variable, value):  # After the plugins: a setting of theirs may end in `_PORT`.
             found.foreign.setdefault(section, {})[variable] = value
     return found
 
 
-def _core_candidates(rest: str, selected: Mapping[str, type[BaseModel]], installed: Collection[str]) -> list[str]:
-    """Core names; and where one underscore is missing (`KAFKA_OPTIONS`), the plugin's names."""
+def _is_injected(variable: str, given: Given) -> bool:
+    return given.origin == ENVIRONMENT and _KUBERNETES.fullmatch(variable) is not None
+
+
+def _core_names(name: str, selected: Mapping[str, type[BaseModel]], installed: Collection[str]) -> list[str]:
+    """Core names; and where one underscore is missing (`kafka_options`), the names of that plugin."""
+    names = list(Settings.model_fields)
     for plugin in installed:
-        if rest.startswith(f"{plugin}_"):
-            model = selected.get(plugin)
-            fields = list(model.model_fields) if model else [rest.removeprefix(f"{plugin}_")]
-            return [variable_of(name, plugin) for name in fields]
-    return [variable_of(name) for name in Settings.model_fields]
+        if name.startswith(f"{plugin}_"):
+            fields = selected[plugin].model_fields if plugin in selected else [name.removeprefix(f"{plugin}_")]
+            names += [f"{plugin}__{field}" for field in fields]
+    return names
 
 
-def _unknown(variable: str, given: Given, candidates: Collection[str]) -> ConfigurationError:
-    near = closest(variable, candidates)
+def _unknown(variable: str, given: Given, near: str | None) -> ConfigurationError:
     fix = f"did you mean {near}?" if near else "`streamkit explain` lists the settings"
     return ConfigurationError("there is no such setting", setting=variable, origin=given.origin, fix=fix)
 
 
+def _unknown_core(variable: str, given: Given, names: Collection[str]) -> ConfigurationError:
+    near = closest(_split(variable)[0], names)
+    return _unknown(variable, given, variable_of(near) if near else None)
+
+
 def _unknown_field(variable: str, given: Given, plugin: str, model: type[BaseModel]) -> ConfigurationError:
-    outer = variable.removeprefix(PREFIX).lower().split("__")[1]
+    name = _split(variable)[2]
+    outer = name.partition("__")[0]
     if outer in model.model_fields:
         cause = "`__` stands once in a name, after the plugin's"
         return ConfigurationError(cause, setting=variable, origin=given.origin, fix=f"give {variable_of(outer, plugin)} as JSON")
-    return _unknown(variable, given, [variable_of(name, plugin) for name in model.model_fields])
+    near = closest(name, model.model_fields)
+    return _unknown(variable, given, variable_of(near, plugin) if near else None)
 
 
 def _mistaken_section(variable: str, given: Given, installed: Collection[str]) -> ConfigurationError | None:
     """An error if the section is nearly a plugin's name, or the start of a core name (`RETRY__ATTEMPTS`, a TOML table `[retry]`)."""
-    rest = variable.removeprefix(PREFIX).lower()
-    section, _, name = rest.partition("__")
+    section, _, name = _split(variable)
     near = closest(section, installed, likeness=_SECTION_LIKENESS)
     flat = f"{section}_{name}"
     meant = variable_of(name, near) if near else variable_of(flat) if flat in Settings.model_fields else ""

@@ -22,7 +22,7 @@ from streamkit.model import Capabilities
 from streamkit.plugin import Adapter, Broker, CheckpointStore, GroupBroker, Observer
 from streamkit.settings import refuse_not_yet
 
-__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_store"]
+__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_store", "ownership_of"]
 
 _GROUP_STORE = Capabilities(fencing=True, scope="cluster", metadata_characters=0)
 """What can be said of a group's own store before the group is joined."""
@@ -60,7 +60,7 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
     refuse_not_yet(settings)
     worker = settings.worker or f"{socket.gethostname()}-{os.getpid()}"
     broker, broker_context = open_broker(loaded, registry, runtime, worker)
-    ownership = _ownership(loaded, broker)
+    ownership = ownership_of(loaded, broker)
     contexts = [broker_context]
     store: CheckpointStore | None = None
     if ownership == "static" or settings.store not in (None, settings.broker):
@@ -84,7 +84,8 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
     return Assembled(parts, text, loaded, tuple(contexts))
 
 
-def _ownership(loaded: Loaded, broker: Broker[Any]) -> Literal["group", "static"]:
+def ownership_of(loaded: Loaded, broker: Broker[Any]) -> Literal["group", "static"]:
+    """Who deals out the partitions. Raises `ConfigurationError` where broker and settings do not agree."""
     settings = loaded.settings
     can_group = isinstance(broker, GroupBroker) and broker.capabilities.group
     wanted = settings.ownership or ("group" if can_group and not settings.partitions else "static")
@@ -105,9 +106,11 @@ def open_broker(loaded: Loaded, registry: Registry, runtime: Runtime, worker: st
     return made, context
 
 
-def open_store(loaded: Loaded, registry: Registry, runtime: Runtime, worker: str) -> tuple[CheckpointStore, EngineContext]:
-    """The store's adapter, not yet connected."""
-    name = loaded.settings.store or loaded.settings.broker
+def open_store(
+    loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, *, of_broker: bool = False
+) -> tuple[CheckpointStore, EngineContext]:
+    """The store's adapter, not yet connected; `of_broker`: the broker's own, whatever STREAMKIT_STORE says."""
+    name = loaded.settings.broker if of_broker else loaded.settings.store or loaded.settings.broker
     if registry.select(name).store is None:
         stores = ", ".join(plugin.name for plugin in registry.describe() if plugin.store)
         raise UnsupportedError(

@@ -30,12 +30,11 @@ from streamkit.plugin import Plugin
 from streamkit.plugin import plugin as hookspecs
 from streamkit.settings import Settings
 
-__all__ = ["PluginDescription", "Registry", "Role", "load_factory"]
+__all__ = ["PluginDescription", "Registry", "Role"]
 
 GROUP = "streamkit"
 
 Role = Literal["broker", "store", "producer"]
-_ROLES: tuple[Role, ...] = ("broker", "store", "producer")
 
 _DISTRIBUTED = ("kafka",)
 _PLANNED = ("kinesis", "eventhubs", "dynamodb", "azureblob")
@@ -50,9 +49,11 @@ class PluginDescription:
     distribution: str
     """What was installed, `streamkit-kafka`; or `code`, for one that was registered in code."""
     version: str
-    offers: tuple[Role, ...]
-    """What it can be selected for; empty if it cannot be loaded."""
-    error: str
+    broker: bool = False
+    """Whether it can be selected as a broker; likewise `store` and `producer`. All False if it cannot be loaded."""
+    store: bool = False
+    producer: bool = False
+    error: str = ""
     """Why it cannot be used, or empty."""
 
 
@@ -108,7 +109,7 @@ class Registry:
         """
         plugin = self._plugin(name, role or "plugin")
         if role is not None and getattr(plugin, role) is None:
-            able = ", ".join(description.name for description in self.describe() if role in description.offers)
+            able = ", ".join(description.name for description in self.describe() if getattr(description, role))
             raise UnsupportedError(
                 f"plugin {name!r} is no {role}", fix=f"those that are: {able}" if able else f"install a plugin that is a {role}"
             )
@@ -125,13 +126,33 @@ class Registry:
         except pluggy.PluginValidationError as error:
             raise PluginLoadError(f"a plugin does not fit its hook: {_one_line(error)}", fix=_HOOK_FIX) from error
 
+    def load_factory(self, plugin: str, path: str) -> type:
+        """Import the class `"module:Name"` that a plugin named. Raises PluginLoadError, with the plugin's name and the cause."""
+        module, _, name = path.partition(":")
+        try:
+            if not (module and name):
+                raise ValueError("it is not of the form module:Name")
+            found = getattr(importlib.import_module(module), name)
+            if not isinstance(found, type):
+                raise TypeError("it is not a class")
+        except Exception as error:
+            message = f"plugin {plugin!r} cannot load {path!r}: {_one_line(error)}"
+            raise PluginLoadError(message, fix="install what is missing, or reinstall the plugin") from error
+        return found
+
     def _describe(self, offer: _Offer) -> PluginDescription:
         try:
             plugin = self._plugin(offer.name, "plugin")
         except ConfigurationError as error:
-            return PluginDescription(offer.name, offer.distribution, offer.version, (), str(error))
-        offers = tuple(role for role in _ROLES if getattr(plugin, role) is not None)
-        return PluginDescription(offer.name, offer.distribution, offer.version, offers, "")
+            return PluginDescription(offer.name, offer.distribution, offer.version, error=str(error))
+        return PluginDescription(
+            offer.name,
+            offer.distribution,
+            offer.version,
+            broker=plugin.broker is not None,
+            store=plugin.store is not None,
+            producer=plugin.producer is not None,
+        )
 
     def _plugin(self, name: str, wanted: str) -> Plugin:
         offers = self._offers.get(name, [])
@@ -193,21 +214,6 @@ def _check(answers: object, name: str | None, subject: str) -> Plugin:
     if not fits:
         message = f"{subject} needs streamkit {found.requires}, and this is {version('streamkit')}"
         raise PluginVersionError(message, fix="install versions of the two that fit")
-    return found
-
-
-def load_factory(path: str, *, plugin: str) -> type:
-    """Import the class `"module:Name"` that a plugin named. Raises PluginLoadError, with the plugin's name and the cause."""
-    module, separator, name = path.partition(":")
-    try:
-        if not (module and separator and name):
-            raise ValueError("not of the form module:Name")
-        found = getattr(importlib.import_module(module), name)
-        if not isinstance(found, type):
-            raise TypeError("not a class")
-    except Exception as error:
-        message = f"plugin {plugin!r} cannot load {path!r}: {_one_line(error)}"
-        raise PluginLoadError(message, fix="install what is missing, or reinstall the plugin") from error
     return found
 
 

@@ -50,6 +50,9 @@ def _validate(model: type[M], values: Mapping[str, object]) -> tuple[M | None, l
         return model.model_validate(values), []
     except ValidationError as error:
         return None, error.errors(include_url=False)
+    except Exception as error:  # A validator of a plugin that raises what pydantic does not expect.
+        text = f"{type(error).__name__}: {error}"
+        return None, [ErrorDetails(type="value_error", loc=(), msg="", input=None, ctx={"error": text})]
 
 
 def _translate(model: type[BaseModel], read: Mapping[str, Given], plugin: str, details: Sequence[ErrorDetails]) -> list[ConfigurationError]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
@@ -44,7 +44,7 @@ _MAX_FILE_BYTES = 2**20
 class Given:
     """A value that somebody gave, as it was given: text, or what TOML or code can hold."""
 
-    value: object
+    value: object = field(repr=False)
     origin: str
     """`App`, `environment`, or the path of the file."""
 
@@ -133,7 +133,7 @@ def _flatten(content: Mapping[str, object]) -> Iterable[tuple[str, object]]:
         if name.lower() in Settings.model_fields:
             yield variable_of(name), value
         elif isinstance(value, BaseModel):
-            yield from ((variable_of(field, name), getattr(value, field)) for field in value.model_fields_set)
+            yield from ((variable_of(key, name), getattr(value, key)) for key in value.model_fields_set)
         elif isinstance(value, Mapping):
             yield from ((variable_of(key, name), item) for key, item in value.items())
         else:

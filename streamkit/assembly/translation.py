@@ -39,7 +39,7 @@ _KINDS: Mapping[str, Explained] = {
     "string": ("is not text", "write it in quotes"),
     "path": ("is not a path", "write the path of a file or folder"),
     "url": ("is not a URL", "write one with its scheme, such as http://localhost:4566"),
-    "time": ("is not a duration", "write it as its description says"),
+    "time": ("is not a duration", "write it as HH:MM:SS, such as 00:00:05"),
     "datetime": ("is not a time", "write an ISO time such as 2025-01-31T09:00:00Z"),
 }
 """By the first word of pydantic's error type: `int_parsing`, `int_type`, … (docs.pydantic.dev, «Validation Errors»)."""
@@ -69,28 +69,29 @@ def missing_error(variable: str, field: FieldInfo) -> ConfigurationError:
 
 def value_error(variable: str, field: FieldInfo, given: Given, details: Sequence[ErrorDetails], secrets: set[str]) -> ConfigurationError:
     """Everything that is wrong with one value, in one error. `secrets` are the texts that must not appear in it."""
-    explained = dict.fromkeys(_explain(detail, field, given.value) for detail in details)
+    explained = dict.fromkeys(_explain(detail, field, given.value, secrets) for detail in details)
     cause = "; ".join(dict.fromkeys(cause for cause, _ in explained))
     fix = ", or ".join(dict.fromkeys(fix for _, fix in explained if fix))
-    message = f"{shown(given.value, field)} {scrub(cause, secrets)}"
-    return ConfigurationError(message, setting=variable, origin=given.origin, fix=scrub(fix, secrets))
+    return ConfigurationError(f"{shown(given.value, field)} {cause}", setting=variable, origin=given.origin, fix=fix)
 
 
 def section_error(plugin: str, details: Sequence[ErrorDetails], secrets: set[str]) -> ConfigurationError:
     """What a plugin says about several of its settings at once."""
-    texts = (str(detail.get("ctx", {}).get("error", "")) or detail["type"] for detail in details)
-    cause = scrub("; ".join(dict.fromkeys(_one_line(text) for text in texts)), secrets)
+    texts = (detail.get("ctx", {}).get("error") or (detail["type"] if detail["type"] in _PYDANTIC else detail["msg"]) for detail in details)
+    cause = "; ".join(dict.fromkeys(_one_line(text, secrets) for text in texts))
     fix = "mend one of them; `streamkit explain` says where each comes from"
     return ConfigurationError(f"these settings do not go together: {cause}", setting=variable_of("…", plugin), fix=fix)
 
 
-def _explain(detail: ErrorDetails, field: FieldInfo, value: object) -> Explained:
+def _explain(detail: ErrorDetails, field: FieldInfo, value: object, secrets: set[str]) -> Explained:
     kind = detail["type"]
     context = detail.get("ctx", {})
     if kind == "streamkit":
         explained = (str(context["cause"]), str(context["fix"]))
     elif kind in ("value_error", "assertion_error"):
-        explained = (f"is refused: {_one_line(context.get('error', ''))}", field.description or "")
+        explained = (f"is refused: {_one_line(context.get('error', ''), secrets)}", field.description or "")
+    elif kind not in _PYDANTIC:
+        explained = (f"is refused: {_one_line(detail['msg'], secrets)}", field.description or "")
     elif kind in ("literal_error", "enum"):
         explained = _explain_choice(field, value, context)
     elif kind in _BOUNDS:
@@ -101,8 +102,6 @@ def _explain(detail: ErrorDetails, field: FieldInfo, value: object) -> Explained
         explained = ("is missing", "add it")
     elif kind == "extra_forbidden":
         explained = ("is not known", "remove it")
-    elif kind not in _PYDANTIC:
-        explained = (f"is refused: {_one_line(detail['msg'])}", field.description or "")
     else:
         explained = _KINDS.get(kind.split("_")[0], (f"is not valid ({kind})", field.description or ""))
     return _inside(detail, field, explained)
@@ -149,5 +148,6 @@ def _constraints(name: str, holders: Collection[object]) -> Iterator[object]:
         yield from _constraints(name, get_args(holder))
 
 
-def _one_line(error: object) -> str:
-    return " ".join(str(error).split())
+def _one_line(error: object, secrets: set[str]) -> str:
+    """What somebody else's validator says, without the secrets that it may repeat."""
+    return " ".join(scrub(str(error), secrets).split())

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from streamkit.builtin import fencing
 from streamkit.errors import CheckpointError, ConfigurationError, StoreThrottledError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Partition
-from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant, Plugin, hookimpl
+from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Duration, Grant, Plugin, hookimpl
 
 __all__ = ["SqliteSettings", "SqliteStore", "streamkit_plugin"]
 
@@ -43,7 +43,7 @@ class SqliteSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     path: Path = Field(description="The database file. Its folder must exist, on a disk of this host.")
-    busy_timeout: timedelta = Field(default=timedelta(seconds=5), description="How long to wait for another process that is writing.")
+    busy_timeout: Duration = Field(default=timedelta(seconds=5), description="How long to wait for another process that is writing.")
 
 
 @hookimpl

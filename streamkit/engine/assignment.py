@@ -7,7 +7,7 @@ reports through it, and its context's checkpoints go through it; both come from 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, Entry, StoreCalls
@@ -27,7 +27,7 @@ from streamkit.errors import (
     StreamkitError,
     UnsupportedError,
 )
-from streamkit.model import Batch, Checkpoint, Partition, Position, Record, StartPosition
+from streamkit.model import Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import Broker, Claim, Observer
 from streamkit.processing import CheckpointFuture, Context
 from streamkit.settings import Settings
@@ -89,9 +89,10 @@ class Assignment:
         self._over: list[Signal] = []
         self._entry: Entry | None = None
         self._task: Task | None = None
+        self._has_ended = False
         self._read_halts = 0
         self._reclaims = 0
-        self._signal = house.runtime.control.signal()
+        self._pauses: list[Signal] = []
 
     @property
     def saved(self) -> Position | None:
@@ -106,10 +107,7 @@ class Assignment:
     async def _begin(self) -> None:
         if self._after is not None:
             await self._after.wait_over()  # the old call of this partition in this process has to return first
-        claim = await self._claim()
-        if claim is None:
-            return
-        checkpoint, grant, epoch = await self._first_checkpoint(claim)
+        checkpoint, grant, epoch = await self._find_start()
         if self.ending is not None or checkpoint is None:
             return
         house = self._house
@@ -131,6 +129,8 @@ class Assignment:
             self._finish()
         elif error is not None and not self.is_over and self.ending is None:
             self._supervision.stop_asked(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            if self.worker is None:
+                self._finish()  # nothing of it runs: the drain need not wait for it
 
     def _make_worker(self, checkpoint: Checkpoint, grant: object) -> None:
         house = self._house
@@ -147,10 +147,21 @@ class Assignment:
         house.checkpointer.add(self._entry)
         carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
 
-    async def _claim(self) -> Claim | None:
-        """Claim until it succeeds or the assignment ends: without an answer nothing is read."""
+    async def _find_start(self) -> tuple[Checkpoint | None, object, int]:
+        """Claim, and where to go on. Fenced in between: somebody has claimed it since, so claim once more."""
         failures = 0
-        while self.ending is None:
+        while (claim := await self._claim()) is not None:
+            try:
+                return await self._first_checkpoint(claim)
+            except FencedError as error:
+                failures += 1
+                await self._wait_after(f"finding where to start in {self.partition}", error, failures)
+        return None, None, 0
+
+    async def _claim(self) -> Claim | None:
+        """Claim until it succeeds or the partition is given back or lost: without an answer nothing is read or saved."""
+        failures = 0
+        while self.ending is None or (self.worker is not None and self.ending.kind == "revoked"):
             try:
                 self.partition = await self._house.look_up(self.partition)
                 claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)
@@ -179,7 +190,7 @@ class Assignment:
                 if isinstance(answer, Exception):
                     raise answer
                 checkpoint, grant = first, answer
-            except ConfigurationError:
+            except (ConfigurationError, FencedError):
                 raise
             except StreamkitError as error:
                 failures += 1
@@ -204,7 +215,16 @@ class Assignment:
         if failures == 1:
             self._house.observer.on_problem(doing, error)
         delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10))
-        await self._signal.wait(delay * (0.5 + self._house.runtime.random() / 2))
+        await self._pause(delay * (0.5 + self._house.runtime.random() / 2))
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but no longer than until `end` is called. Several may wait, so each has a signal of its own."""
+        signal = self._house.runtime.control.signal()
+        self._pauses.append(signal)
+        try:
+            await signal.wait(seconds)
+        finally:
+            self._pauses.remove(signal)
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -214,7 +234,8 @@ class Assignment:
             return
         if self.ending is None or ending.kind != "revoked":
             self.ending = ending
-        self._signal.set()
+        for pause in self._pauses:
+            pause.set()
         if self._entry is not None and ending.kind != "revoked":
             why = PartitionLostError(f"{self.partition} has left this worker ({ending.reason}); the checkpoint was not saved")
             self._house.checkpointer.drop(self._entry, why)
@@ -251,7 +272,7 @@ class Assignment:
         if self._entry is not None:
             over = PartitionLostError(f"the assignment of {self.partition} is over; the checkpoint was not saved")
             self._house.checkpointer.drop(self._entry, over)
-        ending = self.ending
+        ending = None if self._has_ended else self.ending  # observers hear of one end only
         if self.worker is not None and ending is not None and ending.kind == "revoked":
             self._house.observer.on_revoked(self.partition, self.epoch, ending.reason)
         elif ending is not None and ending.kind == "lost":
@@ -266,16 +287,20 @@ class Assignment:
 
     async def _reclaim(self, error: FencedError) -> None:
         entry = self._entry
-        if entry is None or self.ending is not None or self._reclaims >= MAX_RECLAIMS:
-            self.end(Ending("lost", f"fenced: {error}"))
+        if entry is None or self._reclaims >= MAX_RECLAIMS:
+            self._lose(f"fenced: {error}")
             return
         self._reclaims += 1
-        claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)
+        claim = await self._claim()
+        if claim is None or self.is_over:
+            return
         stored = claim.checkpoint
         if stored is not None and entry.saved is not None and stored.at.position is not None and stored.at.position < entry.saved:
-            self.end(Ending("lost", "fenced, and the stored checkpoint has gone back"))
+            self._lose("fenced, and the stored checkpoint has gone back")
             return
         entry.grant = claim.grant
+        # The other one may have been further: then nothing is written before our own progress has passed that.
+        entry.checkpoint = replace(stored or entry.checkpoint, owner=self._house.worker_name, epoch=claim.epoch)
         self.epoch = claim.epoch
         assert self.worker is not None
         self.worker.context.epoch = claim.epoch
@@ -284,7 +309,12 @@ class Assignment:
 
     def _reclaimed(self, error: BaseException | None) -> None:
         if error is not None:
-            self.end(Ending("lost", f"fenced, and not to be claimed again: {error}"))
+            self._lose(f"fenced, and not to be claimed again: {error}")
+
+    def _lose(self, reason: str) -> None:
+        """Lost by fencing: the reader does not know it yet."""
+        self._house.reading.remove([self.partition])
+        self.end(Ending("lost", reason))
 
     # -- reading failed -------------------------------------------------------------------------------------------
 
@@ -298,10 +328,10 @@ class Assignment:
     async def _read_again(self) -> None:
         until = self._house.runtime.monotonic() + halt_delay(self._read_halts)
         while self.ending is None and (left := until - self._house.runtime.monotonic()) > 0:
-            await self._signal.wait(left)
+            await self._pause(left)
         if self.ending is None and self.worker is not None:
             newest = self.worker.newest
-            self.halted = None
+            self._set_halted(None)
             await self._house.reading.add(self.worker, self.worker.context.start if newest is None else StartPosition.after(newest))
 
     # -- WorkerEvents: called on the worker's carrier -------------------------------------------------------------
@@ -347,7 +377,7 @@ class Assignment:
 
     def _ended(self) -> None:
         assert self.worker is not None
-        self.is_caught_up = True
+        self.is_caught_up = self._has_ended = True
         self._house.observer.on_ended(self.partition, self.epoch)
         self._supervision.ended(self, self.worker.context.children)
 
@@ -370,8 +400,7 @@ class Assignment:
             raise CheckpointError(
                 f"checkpoint metadata of {len(metadata)} characters; this store takes {self._house.store_metadata_characters}"
             )
-        low = worker.submitted
-        high = _highest(worker)
+        low, high = self._lowest(worker), _highest(worker)
         if position is None:
             position = high
         if position is None or (low is not None and position == low):
@@ -385,6 +414,11 @@ class Assignment:
                 high=high,
             )
         return self._submit(position, metadata)
+
+    def _lowest(self, worker: Worker) -> Position | None:
+        """The last checkpoint, submitted or saved: none may go back behind it."""
+        saved, submitted = self.saved, worker.submitted
+        return saved if submitted is None else submitted if saved is None else max(saved, submitted)
 
     def _submit(self, position: Position, metadata: str) -> CheckpointFuture:
         assert self.worker is not None
@@ -410,9 +444,8 @@ def _highest(worker: Worker) -> Position | None:
     """The highest position that may be checkpointed now: of the running call, else of what has returned; END at the end."""
     if worker.at_end:
         return Position.END
-    current = worker.context.current
-    if isinstance(current, Record):
-        return current.position
-    if isinstance(current, Batch):
-        return current.last
+    running = worker.context.running
+    if running is not None:
+        index = min(running.done, len(running.batch) - 1)  # asked from another thread, the last record may be done already
+        return running.batch.slice(index, index + 1).last if running.by_record else running.batch.last
     return worker.progress.position or (worker.context.start.position if worker.context.start.kind == "after" else None)

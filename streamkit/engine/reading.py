@@ -6,15 +6,16 @@ and inside a revoke callback (`serve`). Batches go straight from here to the wor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from streamkit.engine.delivery.pressure import Pressure
+from streamkit.engine.delivery.pressure import RECORD_OVERHEAD_BYTES, Pressure
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.runtime import Carrier, Mailbox, Promise, Runtime
-from streamkit.errors import BrokerError, PositionInvalidError
+from streamkit.errors import BrokerError, BrokerUnavailableError, PositionInvalidError
 from streamkit.model import Batch, Partition, StartPosition
-from streamkit.plugin import Budget, CaughtUp, Ended, Event, Failed, Idle, Lost, Membership, Reader, Revoked
+from streamkit.plugin import Assigned, Budget, CaughtUp, Ended, Event, Failed, Idle, Lost, Membership, Reader, Revoked
 
 __all__ = ["Reading"]
 
@@ -54,15 +55,22 @@ class Reading:
         self._max_batch = max_batch
         self._post = post
         self._report = report
-        self._commands: Mailbox[Command] = Mailbox(carrier.signal())
+        self._commands: Mailbox[tuple[Command, Promise[Any]]] = Mailbox(carrier.signal())
         self._workers: dict[Partition, Worker] = {}
+        self._gone: set[Partition] = set()
+        """Revoked or lost since they were last assigned."""
         self._paused: set[Partition] = set()
         self._reopenings: dict[Partition, int] = {}
         self._reopen_at: dict[Partition, float] = {}
+        self._crowded: set[Partition] = set()
+        """Found full when they were last offered something, and not paused."""
+        self._bytes_left = 0
+        """At most so many bytes may be read; looked up again when half of them are used."""
         self._full_since: float | None = None
         self._waits_for_room = False
         self._failures = 0
         self._closing = False
+        self._over = False
 
     # -- called from other threads --------------------------------------------------------------------------------
 
@@ -76,13 +84,23 @@ class Reading:
             except BaseException as error:
                 promise.fail(error)
 
-        self._commands.put(command)
+        self._commands.put((command, promise))
+        if self._over:  # looked at after the put, as `run` looks at the commands after it has said so
+            self._refuse_commands()
         return promise
+
+    def _refuse_commands(self) -> None:
+        """Nobody runs them any more, but somebody may wait for them."""
+        with contextlib.suppress(IndexError):  # two threads may be here
+            while True:
+                self._commands.items.popleft()[1].fail(BrokerUnavailableError("the reader has ended"))
 
     def add(self, worker: Worker, start: StartPosition) -> Promise[None]:
         """Begin to read for this worker."""
 
         async def add() -> None:
+            if worker.partition in self._gone:
+                return  # given back while this command was on its way
             self._workers[worker.partition] = worker
             self._reopenings.pop(worker.partition, None)
             if start.kind == "after":
@@ -110,10 +128,12 @@ class Reading:
 
         async def close() -> None:
             self._closing = True
-            if leave and isinstance(self._reader, Membership):
-                await self._reader.leave()
-            if leave:
-                await self._reader.close()
+            try:
+                if leave and isinstance(self._reader, Membership):
+                    await self._reader.leave()
+            finally:
+                if leave:
+                    await self._reader.close()
 
         return self.call(close)
 
@@ -132,22 +152,31 @@ class Reading:
             while not state["done"] and (left := until - self._runtime.monotonic()) > 0:
                 await self._run_commands(left)
 
-        self._forget(revoked.partitions)
+        self._give_back(revoked.partitions)
         self._post(Revoked(revoked.partitions, revoked.deadline_seconds, done))
         self._carrier.run_here(body())
 
     async def run(self) -> None:
         """Until `close`."""
+        try:
+            await self._run()
+        finally:
+            self._over = True
+            self._refuse_commands()
+
+    async def _run(self) -> None:
         while not self._closing:
-            await self._run_commands(0.0)
+            if self._commands.items:
+                await self._run_commands(0.0)
             await self._carrier.give_way()
             if self._reopen_at:
                 await self._reopen_due()
-            if self._closing or not await self._ready():
+            if self._closing or ((self._crowded or self._paused) and not await self._ready()):
                 continue
-            loads = self._workers.values()
+            if self._bytes_left < self._pressure.max_bytes // 2:
+                self._bytes_left = self._pressure.bytes_left(self._workers.values())
             try:
-                events = await self._reader.poll(Budget(self._max_batch, self._pressure.bytes_left(loads), POLL_WAIT_SECONDS))
+                events = await self._reader.poll(Budget(self._max_batch, self._bytes_left, POLL_WAIT_SECONDS))
             except BrokerError as error:
                 await self._poll_failed(error)
                 continue
@@ -159,17 +188,21 @@ class Reading:
                     await self._handle(event)
 
     async def _run_commands(self, wait_seconds: float) -> None:
-        command = await self._commands.get(wait_seconds)
-        while command is not None:
-            await command()
-            command = self._commands.items.popleft() if self._commands.items else None
+        item = await self._commands.get(wait_seconds)
+        while item is not None:
+            await item[0]()
+            item = self._commands.items.popleft() if self._commands.items else None
 
     async def _dispatch(self, batch: Batch) -> None:
         worker = self._workers.get(batch.partition)
-        if worker is None:
-            return  # revoked a moment ago: the next owner reads it again
+        if worker is None or batch.partition in self._reopen_at:
+            return  # revoked a moment ago, or about to be read again from our own position
         if worker.offer(batch):
-            self.records += len(batch)
+            count = len(batch)
+            self.records += count
+            self._bytes_left -= batch.bytes + count * RECORD_OVERHEAD_BYTES
+            if self._pressure.is_full(worker, len(self._workers)):
+                self._crowded.add(batch.partition)
             if self._reopenings:
                 self._reopenings.pop(batch.partition, None)
             return
@@ -191,13 +224,20 @@ class Reading:
             await self._failed(event)
         else:
             if isinstance(event, Revoked | Lost):
-                self._forget(event.partitions)
+                self._give_back(event.partitions)
+            elif isinstance(event, Assigned):
+                self._gone.difference_update(event.partitions)
             self._post(event)
+
+    def _give_back(self, partitions: Sequence[Partition]) -> None:
+        self._forget(partitions)
+        self._gone.update(partitions)
 
     def _forget(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             self._workers.pop(partition, None)
             self._paused.discard(partition)
+            self._crowded.discard(partition)
             self._reopen_at.pop(partition, None)
 
     # -- room -----------------------------------------------------------------------------------------------------
@@ -210,7 +250,9 @@ class Reading:
             if roomy:
                 self._paused.difference_update(roomy)
                 await self._reader.resume(roomy)
-        full = [p for p, w in self._workers.items() if p not in self._paused and self._pressure.is_full(w, count)]
+        # Only what was offered something can have become full: with many partitions, looking at all would cost more than reading.
+        self._crowded = {p for p in self._crowded if self._pressure.is_full(self._workers[p], count)}
+        full = list(self._crowded)
         if not full:
             self._full_since = None
             return True
@@ -222,6 +264,7 @@ class Reading:
         if left <= 0:
             self._full_since = None
             self._paused.update(full)
+            self._crowded.clear()
             await self._reader.pause(full)
             return True
         self._waits_for_room = True

@@ -16,10 +16,10 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from typing import Generic, TypeVar
 
-__all__ = ["Carrier", "LoopCarrier", "Mailbox", "Promise", "Runtime", "Signal", "Task", "ThreadRuntime"]
+__all__ = ["Carrier", "LoopCarrier", "Mailbox", "Promise", "Runtime", "Signal", "Task", "ThreadRuntime", "is_being_stopped", "taking_turns"]
 
 T = TypeVar("T")
 OnEnd = Callable[[BaseException | None], None]
@@ -49,22 +49,58 @@ class Promise(Generic[T]):
 
     def resolve(self, value: T) -> None:
         """The first answer stands; later ones are dropped."""
-        if not self._future.done():
+        with contextlib.suppress(InvalidStateError):
             self._future.set_result(value)
 
     def fail(self, error: BaseException) -> None:
         """The first answer stands; later ones are dropped."""
-        if not self._future.done():
+        with contextlib.suppress(InvalidStateError):
             self._future.set_exception(error)
+
+    def on_done(self, then: Callable[[], None]) -> None:
+        """Call `then` when it is there, on the thread that brings it; at once if it is."""
+        self._future.add_done_callback(lambda _: then())
 
     def result(self, timeout: float | None = None) -> T:
         """Block this thread until it is there; TimeoutError after `timeout` seconds; RuntimeError on a loop's thread."""
-        if not self._future.done() and _on_a_loop():
-            raise RuntimeError("waiting with .result() on a loop's own thread would block what it waits for; await it instead")
+        if not self._future.done():
+            if _on_a_loop():
+                raise RuntimeError("waiting with .result() on a loop's own thread would block what it waits for; await it instead")
+            if (wait := getattr(taking_turns, "wait", None)) is not None:
+                wait(self, timeout)
+                timeout = 0
         return self._future.result(timeout)
 
     def __await__(self) -> Generator[object, None, T]:
-        return asyncio.wrap_future(self._future).__await__()
+        # Not asyncio.wrap_future: a waiter that is cancelled would cancel the promise, and take it from the others.
+        if not self._future.done():
+            loop = asyncio.get_running_loop()
+            waiter = loop.create_future()
+
+            def wake() -> None:
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(_set, waiter)
+
+            self.on_done(wake)
+            yield from waiter
+        return self._future.result()
+
+
+taking_turns = threading.local()
+"""`wait(promise, timeout)`: how a thread that takes turns with a virtual loop waits. Unset on every other thread."""
+
+
+def _set(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def is_being_stopped() -> bool:
+    """Whether the task that runs is cancelled from outside: a CancelledError is then the engine's, else the code's own."""
+    if not _on_a_loop():
+        return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _on_a_loop() -> bool:

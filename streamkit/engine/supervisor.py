@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,7 +17,7 @@ from streamkit.engine.ownership.group import GroupOwnership
 from streamkit.engine.ownership.static import StaticOwnership
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
-from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
+from streamkit.errors import CheckpointError, ConfigurationError, DrainTimeoutError, StreamkitError
 from streamkit.model import Partition, Position, StartPosition
 from streamkit.plugin import Adapter, Assigned, Broker, CheckpointStore, Event, Failed, GroupBroker, Lost, Observer, Reader, Revoked
 from streamkit.settings import Settings
@@ -26,6 +26,7 @@ __all__ = ["PartitionStatus", "Parts", "Supervisor"]
 
 TICK_SECONDS = 0.25
 IDLE_MEMBER_SECONDS = 1.0
+REASSIGN_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
 
@@ -81,6 +82,8 @@ class Supervisor:
         self._signal = runtime.control.signal()
         self._assignments: dict[Partition, Assignment] = {}
         self._zombies: dict[Partition, Assignment] = {}
+        self._fenced: dict[Partition, tuple[float, int]] = {}
+        """Ours by the group, but fenced in the store: when to begin again, and the epoch."""
         self._known: dict[Partition, Partition] = {}
         self._watch = _Watch()
         self._stopping = False
@@ -90,6 +93,7 @@ class Supervisor:
         self._reading: Reading
         self._checkpointer: Checkpointer
         self._house: House
+        self._is_reading = False
         self._reading_over = False
 
     # -- from anywhere --------------------------------------------------------------------------------------------
@@ -106,6 +110,16 @@ class Supervisor:
         """Every assigned partition, as it stands now."""
         return [_status(assignment) for assignment in list(self._assignments.values())]
 
+    @property
+    def assignments(self) -> Mapping[Partition, Assignment]:
+        """What is assigned, as it stands; look at it on the control thread."""
+        return self._assignments
+
+    @property
+    def has_zombies(self) -> bool:
+        """Whether code of an assignment that was lost still runs."""
+        return bool(self._zombies)
+
     # -- the life of an app ---------------------------------------------------------------------------------------
 
     async def run(self) -> None:
@@ -119,6 +133,7 @@ class Supervisor:
             self.is_started = True
             while not self._stopping:
                 await self._signal.wait(TICK_SECONDS)
+                self._assign_fenced()
                 if not self._stopping and await self._is_done():
                     self._stop(str(self._parts.settings.stop))
             unfinished = () if self._abandoned else await self._drain()
@@ -148,6 +163,7 @@ class Supervisor:
         carrier = self._reading_carrier
         carrier.spawn("reading", self._reading.run(), lambda error: runtime.control.post(self._reading_ended, error))
         runtime.control.spawn("checkpointer", self._checkpointer.run(), self._task_ended)
+        self._is_reading = True
         if isinstance(self._ownership, StaticOwnership):
             self._ownership.begin(list(self._known.values()))
 
@@ -185,7 +201,7 @@ class Supervisor:
             runtime=runtime,
             settings=settings,
             code=parts.code,
-            limits=_limits(settings),
+            limits=_limits(settings, parts.code),
             broker=parts.broker,
             store=calls,
             store_metadata_characters=store.capabilities.metadata_characters,
@@ -216,7 +232,7 @@ class Supervisor:
     async def _close(self) -> None:
         """Every step is tried, whatever the one before did; what fails is reported."""
         parts, io = self._parts, self._runtime.io
-        if self.is_started:
+        if self._is_reading:
             await self._within("leaving", self._reading.close(leave=not self._abandoned))
             self._checkpointer.stop()
         if parts.store_adapter is not None:
@@ -247,10 +263,17 @@ class Supervisor:
         current = self._assignments.pop(partition, None)
         if current is not None:  # assigned twice without a loss in between: the newer one counts
             current.end(Ending("lost", "assigned again"))
-            self._zombies[partition] = current
+            self._keep_zombie(current)
+        self._fenced.pop(partition, None)
         assignment = Assignment(partition, epoch, self._house, self, self._zombies.get(partition))
         self._assignments[partition] = assignment
         assignment.begin()
+
+    def _assign_fenced(self) -> None:
+        now = self._runtime.monotonic()
+        for partition, (at, epoch) in list(self._fenced.items()):
+            if at <= now:
+                self.assign(partition, epoch)
 
     async def _look_up(self, partition: Partition) -> Partition:
         """What discovery knows of a partition: its incarnation, above all. One that is not known yet makes us look again."""
@@ -261,13 +284,16 @@ class Supervisor:
     async def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Sequence[Partition]:
         """End these in order; those that are not over after `seconds` are lost. Returns the latter."""
         until = self._runtime.monotonic() + seconds
+        for partition in partitions:
+            self._fenced.pop(partition, None)
         ending = [self._assignments[p] for p in partitions if p in self._assignments]
         for assignment in ending:
             assignment.end(Ending("revoked", reason, until))
         for assignment in ending:
             await assignment.wait_over(max(0.0, until - self._runtime.monotonic()))
         late = [assignment for assignment in ending if not assignment.is_over]
-        self.lose([assignment.partition for assignment in late], f"not finished within {seconds:g}s of {reason}")
+        ours = [a.partition for a in late if self._assignments.get(a.partition) is a]  # not those that were lost and assigned anew
+        self.lose(ours, f"not finished within {seconds:g}s of {reason}")
         for assignment in ending:
             if self._assignments.get(assignment.partition) is assignment:
                 del self._assignments[assignment.partition]
@@ -276,10 +302,15 @@ class Supervisor:
     def lose(self, partitions: Sequence[Partition], reason: str) -> None:
         for partition in partitions:
             assignment = self._assignments.pop(partition, None)
+            self._fenced.pop(partition, None)
             if assignment is not None:
-                if not assignment.is_over:
-                    self._zombies[partition] = assignment
                 assignment.end(Ending("lost", reason))
+                self._keep_zombie(assignment)
+
+    def _keep_zombie(self, assignment: Assignment) -> None:
+        """Its code may still run. If an earlier one's does, this one has been waiting for it, and the next waits for it as well."""
+        if not assignment.is_over:
+            self._zombies.setdefault(assignment.partition, assignment)
 
     # -- Supervision ----------------------------------------------------------------------------------------------
 
@@ -288,6 +319,9 @@ class Supervisor:
             del self._zombies[assignment.partition]
         if self._assignments.get(assignment.partition) is assignment and assignment.ending is not None:
             del self._assignments[assignment.partition]
+            if assignment.ending.kind == "lost" and isinstance(self._ownership, GroupOwnership):
+                # Fenced for good, but the group has not taken it away, so nobody else will read it: begin again from the store.
+                self._fenced[assignment.partition] = (self._runtime.monotonic() + REASSIGN_SECONDS, assignment.epoch)
 
     def stop_asked(self, error: Exception) -> None:
         self.exit_code = 1
@@ -375,7 +409,11 @@ class Supervisor:
         if now - self._watch.unowned_since < IDLE_MEMBER_SECONDS:
             return False
         self._watch.unowned_since = now
-        checkpoints = {c.partition: c.at for c in await self._house.store.list()}
+        try:
+            checkpoints = {c.partition: c.at for c in await self._house.store.list()}
+        except CheckpointError as error:
+            self._parts.observer.on_problem("looking whether the group is at its tips", error)
+            return False
         return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._watch.tips.items())
 
     def _has_reached_tip(self, assignment: Assignment) -> bool:
@@ -395,9 +433,11 @@ def _is_past(at: StartPosition | None, tip: Position) -> bool:
     return at.position >= tip if at.kind == "after" else at.position > tip
 
 
-def _limits(settings: Settings) -> Limits:
+def _limits(settings: Settings, code: Code) -> Limits:
+    by_record = code.facts.by == "record"
     return Limits(
-        max_batch=settings.max_batch,
+        # Progress is looked at between calls when it is counted: a handler of records gets no more at once than one save is for.
+        max_batch=min(settings.max_batch, settings.checkpoint_records or settings.max_batch) if by_record else settings.max_batch,
         max_wait_seconds=settings.max_wait.total_seconds(),
         retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
         on_failure="stop" if settings.on_failure == "stop" else "halt",
@@ -422,7 +462,7 @@ def _status(assignment: Assignment) -> PartitionStatus:
         assignment.partition,
         state,
         assignment.epoch,
-        worker.progress.position if worker is not None else None,
+        worker.snapshot().position if worker is not None else None,
         assignment.saved,
         worker.in_flight if worker is not None else 0,
         str(problem) if problem is not None else "",

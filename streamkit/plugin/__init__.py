@@ -9,6 +9,7 @@ from streamkit.plugin.plugin import Plugin, hookimpl
 from streamkit.plugin.producer import NewRecord, Producer
 from streamkit.plugin.reader import Budget, Reader
 from streamkit.plugin.store import CheckpointStore, Claim, Grant
+from streamkit.settings import Duration, Size
 
 __all__ = [
     "Adapter",
@@ -19,6 +20,7 @@ __all__ = [
     "CaughtUp",
     "CheckpointStore",
     "Claim",
+    "Duration",
     "Ended",
     "Event",
     "Failed",
@@ -33,5 +35,6 @@ __all__ = [
     "Producer",
     "Reader",
     "Revoked",
+    "Size",
     "hookimpl",
 ]

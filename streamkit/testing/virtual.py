@@ -1,8 +1,8 @@
 """A runtime in virtual time: every carrier is one asyncio loop on one thread, whose clock jumps to the next timer.
 
 The engine that runs here is the real one. The seed decides which of several coroutines that could go on does so first, as a
-scheduler of threads would. `def` handlers are called in place, one at a time. SDK clients cannot run here: they wait for
-real time.
+scheduler of threads would. `def` handlers take turns with the loop, one at a time. SDK clients cannot run here: they wait
+for real time.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import TypeVar
 
 from streamkit.engine.runtime import BlockingCalls, Carrier, LoopCarrier, Runtime
+from streamkit.testing.turns import Turns
 
 __all__ = ["Stalled", "VirtualLoop", "VirtualRuntime"]
 
@@ -31,8 +32,8 @@ class Stalled(RuntimeError):
 class _NoFiles(selectors.BaseSelector):
     """Waits for nothing: instead of sleeping, it moves the clock."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, start: float) -> None:
+        self.now = start
         self._keys: dict[object, selectors.SelectorKey] = {}
 
     def register(self, fileobj: object, events: int, data: object = None) -> selectors.SelectorKey:
@@ -56,8 +57,8 @@ class _NoFiles(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """An asyncio loop whose time is virtual."""
 
-    def __init__(self, seed: int) -> None:
-        self._files = _NoFiles()
+    def __init__(self, seed: int, start: float) -> None:
+        self._files = _NoFiles(start)
         self.seed = random.Random(seed)
         super().__init__(self._files)
 
@@ -67,8 +68,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _write_to_self(self) -> None:
         """No other thread exists that could have to wake this loop."""
 
-    def call_soon_threadsafe(self, callback, *args, context=None):  # type: ignore[no-untyped-def]
-        """What crosses carriers arrives a little later, as the seed wants; in order, as on a real loop."""
+    def call_soon_threadsafe(self, callback, *args, context=None):  # type: ignore[no-untyped-def,override]
+        """In order, as on a real loop."""
         return self.call_soon(callback, *args, context=context)
 
 
@@ -81,27 +82,33 @@ class _InPlace(BlockingCalls):
 
 
 class _VirtualCarrier(LoopCarrier):
-    def __init__(self, loop: VirtualLoop) -> None:
-        super().__init__(loop, _InPlace())
+    def __init__(self, loop: VirtualLoop, name: str) -> None:
+        super().__init__(loop, Turns(name))
         self._virtual = loop
 
     async def call_def(self, function: Callable[..., T], *args: object) -> T:
         # A turn of its own: others may run before it, as the seed wants, and virtual time may pass.
         await asyncio.sleep(self._virtual.seed.random() * MAX_JITTER_SECONDS)
-        return function(*args)
+        return await super().call_def(function, *args)
 
     async def give_way(self) -> None:
         await asyncio.sleep(self._virtual.seed.random() * MAX_JITTER_SECONDS)
 
 
 class VirtualRuntime(Runtime):
-    """Virtual time, one thread, one seed."""
+    """Virtual time, one thing at a time, one seed."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self.loop = VirtualLoop(seed)
-        self._carrier = _VirtualCarrier(self.loop)
-        self.control: Carrier = self._carrier
-        self.io: Carrier = self._carrier
+    def __init__(self, seed: int = 0, *, start: float = 0.0) -> None:
+        """`start`: seconds that have passed already, for a second runtime that goes on after a first one."""
+        self.loop = VirtualLoop(seed, start)
+        self._carriers: list[Carrier] = []
+        self.control: Carrier = self._carrier("control")
+        self.io: Carrier = self._carrier("io")
+
+    def _carrier(self, name: str) -> Carrier:
+        carrier = _VirtualCarrier(self.loop, name)
+        self._carriers.append(carrier)
+        return carrier
 
     def monotonic(self) -> float:
         return self.loop.time()
@@ -113,10 +120,10 @@ class VirtualRuntime(Runtime):
         return self.loop.seed.random()
 
     def user(self, name: str) -> Carrier:
-        return self._carrier
+        return self._carrier(name)
 
     def thread(self, name: str) -> Carrier:
-        return self._carrier
+        return self._carrier(name)
 
     def blocking(self, name: str) -> BlockingCalls:
         return _InPlace()
@@ -125,11 +132,14 @@ class VirtualRuntime(Runtime):
         """Cancel what still runs and close the loop."""
         if self.loop.is_closed():
             return
-        tasks = asyncio.all_tasks(self.loop)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        for _ in range(10):  # again for those that others start while they end
+            if not (tasks := asyncio.all_tasks(self.loop)):
+                break
+            for task in tasks:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(tasks, timeout=1.0))
+        for carrier in self._carriers:
+            carrier.release()
         self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         self.loop.close()
 

@@ -10,21 +10,27 @@ from pathlib import Path
 from streamkit.errors import CheckpointError
 from tests.conformance.stores import after, opened, partition
 
-__all__ = ["race"]
+__all__ = ["Result", "race"]
+
+Result = tuple[int, bool, int]
 
 
-def race(kind: str, where: Path, worker: str, start: Barrier, results: Queue[tuple[int, bool, int]], rounds: int) -> None:
-    """Puts (epoch, whether its save was granted, how many of its further steps were granted)."""
-    results.put(asyncio.run(_race(kind, where, worker, start, rounds)))
+def race(kind: str, where: Path, worker: str, start: Barrier, results: Queue[Result | str], rounds: int) -> None:
+    """Puts (epoch, whether its save was granted, how many of its further steps were granted), or what went wrong."""
+    try:
+        results.put(asyncio.run(_race(kind, where, worker, start, rounds)))
+    except Exception as error:
+        start.abort()  # or the others wait for nothing
+        results.put(repr(error))
 
 
-async def _race(kind: str, where: Path, worker: str, start: Barrier, rounds: int) -> tuple[int, bool, int]:
-    start.wait()
+async def _race(kind: str, where: Path, worker: str, start: Barrier, rounds: int) -> Result:
+    start.wait(20)
     async with opened(kind, where, worker=worker) as store:
         claim = await store.claim(partition(), worker, 0)
-        start.wait()
+        start.wait(20)
         (answer,) = await store.save([(after(0), claim.grant)])
-        start.wait()
+        start.wait(20)
         steps = 0
         for _ in range(rounds):
             again = await store.claim(partition(), worker, 0)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from multiprocessing.queues import Queue
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -18,7 +19,7 @@ import pytest
 
 from streamkit.builtin import file
 from streamkit.plugin import Grant
-from tests.conformance.racer import race
+from tests.conformance.racer import Result, race
 from tests.conformance.stores import after, opened, partition
 
 KINDS = ["file", "sqlite"]
@@ -39,16 +40,19 @@ def stored(kind: str, where: Path) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_several_processes_that_claim_at_once_exactly_one_can_save(kind: str, tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
-    start, results = spawn.Barrier(3), spawn.Queue()
+    start = spawn.Barrier(3)
+    results: Queue[Result | str] = spawn.Queue()
     workers = [spawn.Process(target=race, args=(kind, tmp_path, f"w{n}", start, results, 30)) for n in range(3)]
     for worker in workers:
         worker.start()
-    outcomes = [results.get(timeout=60) for _ in workers]
+    answers = [results.get(timeout=60) for _ in workers]
     for worker in workers:
         worker.join(60)
         worker.close()
     results.close()
     results.join_thread()
+    outcomes = [answer for answer in answers if not isinstance(answer, str)]
+    assert len(outcomes) == 3, answers
     assert sorted(epoch for epoch, _, _ in outcomes) == [1, 2, 3], "no two have the same epoch"
     assert [epoch for epoch, granted, _ in outcomes if granted] == [3], "the last claim alone counts"
     assert stored(kind, tmp_path) == sum(steps for _, _, steps in outcomes), "each granted step is in, and no step twice"

@@ -8,7 +8,7 @@ from streamkit.errors import ConfigurationError, PositionInvalidError
 from streamkit.model import Capabilities, Partition, Position, StartPosition
 from streamkit.plugin import AdapterContext, GroupBroker, Revoked
 from streamkit_kafka.client import ErrorWatch, consumer_config, group_config, new_consumer
-from streamkit_kafka.cluster import EARLIEST, LATEST, Cluster, at_time
+from streamkit_kafka.cluster import EARLIEST, LATEST, Cluster, Spec, at_time
 from streamkit_kafka.consumer import Key, key_of, offset_of
 from streamkit_kafka.errors import BROKER
 from streamkit_kafka.membership import KafkaMembership
@@ -77,7 +77,7 @@ class KafkaBroker(GroupBroker[KafkaSettings]):
             raise PositionInvalidError(text, broker=BROKER, partition=str(partition))
         return start
 
-    async def _offsets(self, keys: Sequence[Key], spec: object, *, committed_only: bool | None = None) -> dict[Key, int]:
+    async def _offsets(self, keys: Sequence[Key], spec: Spec, *, committed_only: bool | None = None) -> dict[Key, int]:
         if committed_only is None:
             committed_only = self.settings.isolation_level == "read_committed"
         return await self.blocking(lambda: self._cluster.offsets(keys, spec, committed_only=committed_only))

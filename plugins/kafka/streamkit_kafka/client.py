@@ -87,8 +87,10 @@ def group_config(settings: KafkaSettings, worker: str, group: str) -> Config:
     config["max.poll.interval.ms"] = milliseconds(settings.max_poll_interval)
     if settings.group_protocol == "classic":
         config["partition.assignment.strategy"] = "cooperative-sticky"
-        if settings.session_timeout is not None:
-            config["session.timeout.ms"] = milliseconds(settings.session_timeout)
+        session = milliseconds(settings.session_timeout or timedelta(seconds=45))
+        config["session.timeout.ms"] = session
+        # A member hears of a rebalance by its next heartbeat, and a cooperative one has two rounds: a third of librdkafka's 3 s.
+        config.setdefault("heartbeat.interval.ms", min(1_000, session // 3))
     return config
 
 

@@ -7,33 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, TimeoutError
-from typing import Any
+from typing import Any, TypeAlias
 
 from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 
 from streamkit.errors import BrokerUnavailableError, StreamGoneError, StreamkitError
 from streamkit.model import Partition
 from streamkit.plugin import AdapterContext
 from streamkit_kafka.client import ErrorWatch, admin_config, new_admin
 from streamkit_kafka.consumer import Key
-from streamkit_kafka.errors import BROKER, SERVERS, broker_error, translated, translation
+from streamkit_kafka.errors import BROKER, SERVERS, Reading, broker_error, store_error, translated, translation
 from streamkit_kafka.settings import KafkaSettings
 from streamkit_kafka.streams import is_pattern, matches
 
-__all__ = ["EARLIEST", "LATEST", "Cluster", "at_time"]
+__all__ = ["EARLIEST", "LATEST", "Cluster", "Spec", "at_time"]
 
-EARLIEST = OffsetSpec.earliest()
-LATEST = OffsetSpec.latest()
+# The client's own class has no types.
+Spec: TypeAlias = Any
+_offset_spec: Any = OffsetSpec
+EARLIEST: Spec = _offset_spec.earliest()
+LATEST: Spec = _offset_spec.latest()
 
 _POLL_SECONDS = 0.05
 _PATIENCE_SECONDS = 2.0
 """How long all brokers may be out of reach at the first contact: a name may be about to resolve, a broker about to listen."""
 
 
-def at_time(milliseconds: int) -> OffsetSpec:
+def at_time(milliseconds: int) -> Spec:
     """The first offset whose record is not older."""
-    return OffsetSpec.for_timestamp(milliseconds)
+    return _offset_spec.for_timestamp(milliseconds)
 
 
 class Cluster:
@@ -102,18 +105,19 @@ class Cluster:
         incarnation = f"{self.cluster_id}/{topic.topic_id}"
         return [Partition(name, str(number), incarnation=incarnation) for number in sorted(p.id for p in topic.partitions)]
 
-    def _wait(self, answer: Future[Any], doing: str) -> Any:
+    def _wait(self, answer: Future[Any], doing: str, reading: Reading = broker_error) -> Any:
         try:
-            with translated(doing):
+            with translated(doing, reading=reading):
                 return answer.result(self._seconds + 1)
         except TimeoutError as error:
-            raise BrokerUnavailableError(f"Kafka, {doing}: no answer within {self._seconds:g} s", broker=BROKER) from error
+            late = KafkaError(KafkaError._TIMED_OUT, f"no answer within {self._seconds:g} s")
+            raise reading(late, doing, "") from error
         finally:
             self._admin.poll(0)  # what librdkafka logged meanwhile
 
     # -- offsets ------------------------------------------------------------------------------------------------------
 
-    def offsets(self, keys: Sequence[Key], spec: OffsetSpec, *, committed_only: bool) -> dict[Key, int]:
+    def offsets(self, keys: Sequence[Key], spec: Spec, *, committed_only: bool) -> dict[Key, int]:
         """The offset that `spec` means in each; -1 where a time lies past the newest record."""
         level = IsolationLevel.READ_COMMITTED if committed_only else IsolationLevel.READ_UNCOMMITTED
         wanted = {TopicPartition(*key): spec for key in keys}
@@ -124,48 +128,46 @@ class Cluster:
             found[where.topic, where.partition] = self._wait(answer, f"asking for offsets of {where.topic}/{where.partition}").offset
         return found
 
-    # -- groups -------------------------------------------------------------------------------------------------------
+    # -- groups (errors as a store has them) -----------------------------------------------------------------------
 
     def members(self, group: str) -> int:
         """How many members the group has now; 0 for one that does not exist."""
-        with translated("describing the group"):
+        with translated("describing the group", reading=store_error):
             answer = self._admin.describe_consumer_groups([group], request_timeout=self._seconds)[group]
-        try:
-            return len(self._wait(answer, f"describing group {group}").members)
-        except StreamkitError as error:
-            if _code_behind(error) == KafkaError.GROUP_ID_NOT_FOUND:
-                return 0
-            raise
+        described = self._wait_unless_absent(answer, f"describing group {group}")
+        return 0 if described is None else len(described.members)
 
     def committed(self, group: str) -> list[TopicPartition]:
         """Every committed offset of the group, whatever its topic; each with its own error."""
-        with translated("listing committed offsets"):
+        with translated("listing committed offsets", reading=store_error):
             request = [ConsumerGroupTopicPartitions(group)]
             answer = self._admin.list_consumer_group_offsets(request, request_timeout=self._seconds)[group]
-        try:
-            return list(self._wait(answer, f"listing offsets of group {group}").topic_partitions)
-        except StreamkitError as error:
-            if _code_behind(error) == KafkaError.GROUP_ID_NOT_FOUND:
-                return []
-            raise
+        listed = self._wait_unless_absent(answer, f"listing the offsets of group {group}")
+        return [] if listed is None else list(listed.topic_partitions)
 
-    def alter(self, group: str, target: TopicPartition) -> KafkaError | None:
-        """Commit from outside; the answer is that partition's own error."""
-        with translated("changing committed offsets"):
+    def alter(self, group: str, target: TopicPartition) -> None:
+        """Commit from outside, which only an empty group allows."""
+        with translated("changing committed offsets", reading=store_error):
             request = [ConsumerGroupTopicPartitions(group, [target])]
             answer = self._admin.alter_consumer_group_offsets(request, request_timeout=self._seconds)[group]
-        written: TopicPartition = self._wait(answer, f"changing offsets of group {group}").topic_partitions[0]
-        return written.error
+        doing = f"changing the offset of group {group}"
+        written: TopicPartition = self._wait(answer, doing, store_error).topic_partitions[0]
+        if written.error is not None:
+            raise store_error(written.error, doing, f"{target.topic}/{target.partition}")
 
     def delete_group(self, group: str) -> None:
         """Forget the group with all its offsets; fine if there is none."""
-        with translated("deleting the group"):
+        with translated("deleting the group", reading=store_error):
             answer = self._admin.delete_consumer_groups([group], request_timeout=self._seconds)[group]
+        self._wait_unless_absent(answer, f"deleting group {group}")
+
+    def _wait_unless_absent(self, answer: Future[Any], doing: str) -> Any:
         try:
-            self._wait(answer, f"deleting group {group}")
+            return self._wait(answer, doing, store_error)
         except StreamkitError as error:
-            if _code_behind(error) != KafkaError.GROUP_ID_NOT_FOUND:
-                raise
+            if _code_behind(error) == KafkaError.GROUP_ID_NOT_FOUND:
+                return None
+            raise
 
 
 def _code_behind(error: StreamkitError) -> int:

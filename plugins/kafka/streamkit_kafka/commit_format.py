@@ -40,9 +40,7 @@ def commit_of(checkpoint: Checkpoint) -> TopicPartition:
     if units > _LIMIT:
         text = f"{checkpoint.partition}: metadata of {units} characters; Kafka takes {_LIMIT} (streamkit's own included)"
         raise CheckpointError(text, fix=f"keep it under {METADATA_CHARACTERS} characters, or use another STREAMKIT_STORE")
-    target = offset_of(checkpoint.partition, start)
-    target.metadata = metadata
-    return target
+    return offset_of(checkpoint.partition, start, metadata)
 
 
 def _metadata_of(checkpoint: Checkpoint) -> str:

@@ -34,6 +34,7 @@ Key = tuple[str, int]
 
 _LONG_PAUSE_SECONDS = 2.0
 _LAG_SECONDS = 1.0
+_SEEK_SECONDS = 5.0
 # librdkafka's poll does not return when it has run a rebalance callback; an assignment waits so long at most.
 _LONGEST_WAIT_SECONDS = 0.1
 _FIRST_SIZE_GUESS = 1024.0
@@ -59,8 +60,11 @@ class Assignment:
     """Where the next poll begins to read it."""
     reading: bool = False
     paused: bool = False
-    released: bool = False
-    """The engine has removed it and knows that it is going."""
+    broken: bool = False
+    """librdkafka has stopped fetching it and takes no seek: only assigning it anew starts it again."""
+    floor: int = 0
+    """Older offsets are left over from before a seek; 0 once the first record from there has been seen."""
+    asked: float = 0.0
     high: int | None = None
     high_read: float = float("-inf")
 
@@ -124,7 +128,9 @@ class ConsumerCore:
     def begin(self, assignment: Assignment, start: StartPosition) -> None:
         """Read it from `start`, beginning with the next poll (which first hears whether it is still ours)."""
         assignment.start = self._offset_at(assignment.partition, start)
-        assignment.reading = assignment.paused = assignment.released = False
+        assignment.floor = max(0, assignment.start.offset)
+        assignment.asked = self._context.monotonic()
+        assignment.reading = assignment.paused = False
         self._waiting.append(assignment)
 
     def stop(self, partitions: Iterable[Partition]) -> None:
@@ -136,7 +142,6 @@ class ConsumerCore:
                 continue
             assignment.reading = assignment.paused = False
             assignment.start = None
-            assignment.released = True
             if assignment.assigned_locally and key_of(partition) not in self.leaving:
                 silenced.append(assignment)
         if self._grouped:
@@ -212,6 +217,11 @@ class ConsumerCore:
             assignment = self.assignments.get(key)
             if assignment is None or not assignment.reading:
                 continue
+            if assignment.floor:
+                run = [message for message in run if (message.offset() or 0) >= assignment.floor]
+                if not run:
+                    continue
+                assignment.floor = 0
             if now - assignment.high_read >= _LAG_SECONDS:
                 assignment.high_read, assignment.high = now, self._high_watermark(key)
             batch = KafkaBatch(assignment.partition, run, received, assignment.high)
@@ -223,8 +233,12 @@ class ConsumerCore:
             self._size = max(1.0, size / count, self._size * 0.9)
 
     def _runs(self, messages: list[Message]) -> dict[Key, list[Message]]:
-        runs: dict[Key, list[Message]] = {}
         topic = self._only_topic
+        if topic is not None:
+            numbers = list(map(_number, messages))
+            if numbers.count(numbers[0]) == len(numbers):  # nearly always: real batches are long runs of one partition
+                return {(topic, cast("int", numbers[0])): messages}
+        runs: dict[Key, list[Message]] = {}
         by_topic = [(topic, messages)] if topic is not None else groupby(messages, _topic)
         for name, of_topic in by_topic:
             for number, run in groupby(of_topic, _number):
@@ -242,6 +256,8 @@ class ConsumerCore:
     # -- beginning to read --------------------------------------------------------------------------------------------
 
     def _start_waiting(self, events: list[Event]) -> None:
+        if any(assignment.broken for assignment in self._waiting):
+            self._restart_broken(events)
         waiting = [a for a in self._waiting if a.start is not None]
         self._waiting.clear()
         if not waiting:
@@ -256,8 +272,7 @@ class ConsumerCore:
                 if assignment.assigned_locally and self._seek(assignment):
                     begun.append(assignment)
         except (KafkaException, RuntimeError) as error:
-            broken = [a for a in waiting if a not in begun]
-            for assignment in broken:
+            for assignment in [a for a in waiting if a not in begun]:
                 assignment.start = None
                 known = translation(error, "assigning", str(assignment.partition))
                 events.append(Failed(assignment.partition, known if isinstance(known, BrokerError) else _failed(known)))
@@ -267,6 +282,15 @@ class ConsumerCore:
         self._tell("resume", [a for a in begun if not a.paused])
         self._tell("pause", [a for a in begun if a.paused])
 
+    def _restart_broken(self, events: list[Event]) -> None:
+        """The one place where a group's partition is unassigned outside a callback: straight after a poll that would have
+        served a pending revoke, because unassigning would answer it before we have saved."""
+        self._sort(self._receive(1, 0.0), events)
+        broken = [a for a in self._waiting if a.broken and a.start is not None]
+        self._tell("incremental_unassign", [a for a in broken if a.assigned_locally])
+        for assignment in broken:
+            assignment.broken = assignment.assigned_locally = False
+
     def _seek(self, assignment: Assignment) -> bool:
         assert assignment.start is not None
         try:
@@ -274,6 +298,7 @@ class ConsumerCore:
         except KafkaException as error:
             if code_of(error) != KafkaError._STATE:  # assigned a moment ago and not yet fetching: the next poll tries again
                 raise
+            assignment.broken = self._context.monotonic() - assignment.asked > _SEEK_SECONDS
             self._waiting.append(assignment)
             return False
         return True
@@ -304,16 +329,16 @@ class ConsumerCore:
         self.disown(list(self.assignments))
 
 
-def offset_of(partition: Partition, start: StartPosition) -> TopicPartition:
+def offset_of(partition: Partition, start: StartPosition, metadata: str = "") -> TopicPartition:
     """The next offset to read: p for `at(p)`, p + 1 for `after(p)`; the token is the leader epoch, against truncated logs."""
     position = start.position
     if position is None or position.sequence is None:
         raise BrokerError(f"{start} is no offset", broker=BROKER, partition=str(partition))
     topic, number = key_of(partition)
     offset = position.sequence + (1 if start.kind == "after" else 0)
-    if position.token:
-        return TopicPartition(topic, number, offset, None, int(position.token))
-    return TopicPartition(topic, number, offset)
+    if position.token.isdecimal():
+        return TopicPartition(topic, number, offset, metadata, leader_epoch=int(position.token))
+    return TopicPartition(topic, number, offset, metadata)
 
 
 def _failed(error: StreamkitError) -> BrokerError:

@@ -35,6 +35,7 @@ __all__ = [
     "BROKER",
     "OPTIONS",
     "SERVERS",
+    "Reading",
     "broker_error",
     "code_of",
     "is_gone",
@@ -55,6 +56,7 @@ _UNAVAILABLE = {
     KafkaError._ALL_BROKERS_DOWN,
     KafkaError._DESTROY,
     KafkaError._MSG_TIMED_OUT,
+    KafkaError._NOENT,  # «no leaders found»: a partition that was made a moment ago
     KafkaError._PURGE_INFLIGHT,
     KafkaError._PURGE_QUEUE,
     KafkaError._QUEUE_FULL,
@@ -156,7 +158,7 @@ def broker_error(error: KafkaError, doing: str, partition: str = "") -> Streamki
 
 def _fix_for(error: KafkaError) -> str:
     code, text = error.code(), error.str()
-    if code in _SAME_INSTANCE or "instance id" in text.lower():
+    if code in _SAME_INSTANCE or re.search(r"instance.id|static (consumer|member)", text, re.IGNORECASE):
         return f"two workers run with one group.instance.id: give each its own in {OPTIONS}"
     if code in (KafkaError._UNSUPPORTED_FEATURE, KafkaError._FATAL, KafkaError.UNSUPPORTED_VERSION) and "group" in text.lower():
         return "this broker has no KIP-848 groups: set STREAMKIT_KAFKA__GROUP_PROTOCOL=classic"

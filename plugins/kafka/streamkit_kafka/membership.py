@@ -79,6 +79,7 @@ class KafkaMembership(Membership):
         return self._core.poll(budget)
 
     async def leave(self) -> None:
+        """As the contract says. `serve` is not called any more: everything was removed, or the time is up."""
         self._closing = True
         self._core.close()
 
@@ -108,13 +109,14 @@ class KafkaMembership(Membership):
         """Still ours until this returns: the engine drains and saves in `serve`, on this very thread."""
         keys = self._owned(partitions)
         self._core.leaving = frozenset(keys)
-        unfinished = tuple(a.partition for key in keys if not ((a := self._core.assignments[key]).released and self._closing))
+        revoked = tuple(self._core.assignments[key].partition for key in keys)
         try:
-            if unfinished:
-                self._serve(Revoked(unfinished, self._revoke_seconds))
+            # Who leaves has drained already, or has no time left.
+            if revoked and not self._closing:
+                self._serve(Revoked(revoked, self._revoke_seconds))
         except BaseException as error:
             self._core.fail(error, "giving back partitions")
-            self._core.notices.append(Lost(unfinished))
+            self._core.notices.append(Lost(revoked))
         finally:
             self._give_up(consumer, partitions, keys)
 

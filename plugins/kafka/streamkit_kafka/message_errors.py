@@ -9,7 +9,15 @@ from collections.abc import Iterable
 
 from confluent_kafka import KafkaError, Message, TopicPartition
 
-from streamkit.errors import BrokerError, PositionExpiredError, PositionInvalidError, StreamGoneError, StreamkitError
+from streamkit.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    PositionExpiredError,
+    PositionInvalidError,
+    StreamGoneError,
+    StreamkitError,
+)
 from streamkit.model import StartPosition
 from streamkit.plugin import CaughtUp, Event, Failed
 from streamkit_kafka.consumer import Assignment, ConsumerCore
@@ -69,17 +77,19 @@ class MessageErrors:
     def _misplaced(self, assignment: Assignment, offset: int | None, error: KafkaError) -> Failed:
         """The offset is no longer there, or cannot be right. Nothing follows until the partition is added again."""
         partition = assignment.partition
-        low = high = None
         try:
-            with translated("asking for the oldest offset", str(partition)):
+            with translated("asking for the log's ends", str(partition)):
                 where = TopicPartition(partition.stream, int(partition.id))
                 low, high = self._core.consumer.get_watermark_offsets(where, timeout=self._core.request_seconds)
-        except BrokerError:
-            pass  # then it is only less precise
-        if low is None or offset is None or offset < low:
+        except (BrokerError, ConfigurationError) as unknown:
+            return _failed(assignment, unknown)
+        if offset is None:  # EARLIEST or LATEST could not be looked up
+            text = f"{partition}: {error.str()}"
+            return _failed(assignment, BrokerUnavailableError(text, broker=BROKER, partition=str(partition)))
+        if offset < low:
             expired = PositionExpiredError(
                 f"{partition}: offset {offset} is older than the oldest record that Kafka keeps ({low})",
-                earliest="" if low is None else str(low),
+                earliest=str(low),
                 broker=BROKER,
                 partition=str(partition),
                 fix="set a checkpoint (streamkit checkpoints set), or STREAMKIT_KAFKA__ON_EXPIRED=earliest to go on at the oldest record",
@@ -96,6 +106,7 @@ class MessageErrors:
 
 def _failed(assignment: Assignment, error: StreamkitError, resume: StartPosition | None = None) -> Failed:
     assignment.reading = False
+    assignment.broken = True
     if not isinstance(error, BrokerError):
         error = BrokerError(str(error), broker=BROKER, partition=str(assignment.partition), fix=error.fix)
     return Failed(assignment.partition, error, resume)

@@ -19,6 +19,8 @@ __all__ = ["KafkaBatch", "KafkaRecord", "position_of"]
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _value = Message.value
+_SAMPLED_FROM = 128
+_STRIDE = 16
 
 
 def position_of(message: Message) -> Position:
@@ -97,9 +99,17 @@ class KafkaBatch(Batch):
 
     @property
     def bytes(self) -> int:
-        """The size of the values; keys are not counted."""
+        """The size of the values, keys not counted: of a long run estimated from every sixteenth message, right on average.
+
+        Looking at each would cost more than a tenth of what reading it does; the client bounds what one poll can bring.
+        """
         if self._bytes < 0:
-            self._bytes = sum(map(len, self._messages))
+            messages = self._messages
+            if len(messages) > _SAMPLED_FROM:
+                sample = messages[(messages[0].offset() or 0) % _STRIDE :: _STRIDE]
+                self._bytes = sum(map(len, sample)) * len(messages) // len(sample)
+            else:
+                self._bytes = sum(map(len, messages))
         return self._bytes
 
     def values(self) -> Sequence[builtins.bytes | None]:

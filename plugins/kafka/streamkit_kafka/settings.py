@@ -11,6 +11,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
+from streamkit.settings import Duration
+
 __all__ = ["KafkaSettings", "Option"]
 
 Option = str | bool | int | float
@@ -82,17 +84,17 @@ class KafkaSettings(BaseModel):
     on_expired: Literal["halt", "earliest"] = Field(
         default="halt", description="When the checkpoint is older than what Kafka keeps: halt the partition, or go on at the oldest record."
     )
-    session_timeout: timedelta | None = Field(
+    session_timeout: Duration | None = Field(
         default=None, description="Silence after which the group gives a member's partitions away; classic protocol only. Unset: 45s."
     )
-    max_poll_interval: timedelta = Field(
+    max_poll_interval: Duration = Field(
         default=timedelta(minutes=5), description="A worker that does not poll for so long is put out of the group."
     )
-    revoke_timeout: timedelta = Field(
+    revoke_timeout: Duration = Field(
         default=timedelta(seconds=25),
         description="How long a partition that the group takes back may be drained and saved; never more than half of MAX_POLL_INTERVAL.",
     )
-    request_timeout: timedelta = Field(
+    request_timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long one question to the cluster may take: connecting, committing, metadata."
     )
 

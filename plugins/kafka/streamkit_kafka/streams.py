@@ -28,7 +28,10 @@ def matches(stream: str, topic: str) -> bool:
 
 
 def subscription(streams: Sequence[str], group_protocol: str) -> list[str]:
-    """As each protocol wants it: a classic client matches patterns as prefixes, a KIP-848 broker whole names (measured)."""
+    """As each protocol wants it: a classic client matches patterns as prefixes, a KIP-848 broker whole names (measured).
+
+    The client checks patterns as POSIX ones before it sends them, so the group is a capturing one.
+    """
     if group_protocol == "classic":
         return list(streams)
-    return [f"^(?:{stream}).*" if is_pattern(stream) else stream for stream in streams]
+    return [f"^({stream}).*" if is_pattern(stream) else stream for stream in streams]

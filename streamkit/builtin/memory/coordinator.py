@@ -94,6 +94,11 @@ class Coordinator:
         """Whether it is this member's, also while it is being revoked."""
         return self._owner.get(partition) == member
 
+    def members(self, now: float) -> int:
+        """How many there are that have not expired."""
+        self._expire(now)
+        return len(self._members)
+
     def knows(self, stream: str) -> bool:
         """Whether the group has had partitions of that stream, even if it is gone now."""
         return any(p.stream == stream for p in self._partitions)

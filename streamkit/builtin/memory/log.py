@@ -40,7 +40,7 @@ class MemoryLog:
         self._groups: dict[str, Coordinator] = {}
         self._group_partitions: frozenset[Partition] | None = None
         self._members = 0
-        self._rows: dict[tuple[str, str, str], Rows] = {}
+        self._rows: dict[tuple[str, str], Rows] = {}
 
     @staticmethod
     def named(name: str = "default") -> MemoryLog:
@@ -119,7 +119,8 @@ class MemoryLog:
                 return self._topics[stream]
             except KeyError:
                 what = "was deleted" if stream in self._deleted else "does not exist"
-                raise StreamGoneError(f"stream {stream!r} {what}", broker="memory") from None
+                fix = "make the stream, or correct STREAMKIT_STREAM"
+                raise StreamGoneError(f"stream {stream!r} {what}", broker="memory", fix=fix) from None
 
     def ensure(self, stream: str, partitions: int, shape: Shape, *, now: float) -> None:
         """Make a stream on first use, unless it was deleted."""
@@ -156,7 +157,7 @@ class MemoryLog:
             self._members += 1
             return f"{worker}-{self._members}"
 
-    def rows(self, keeper: str, broker: str, group: str) -> Rows:
-        """The stored rows of a group, to be used under `lock` only. `keeper` keeps a group's offsets apart from a store's rows."""
+    def rows(self, broker: str, group: str) -> Rows:
+        """The stored rows of a group, to be used under `lock` only. Of the memory broker they are the group's own offsets."""
         with self.lock:
-            return self._rows.setdefault((keeper, broker, group), {})
+            return self._rows.setdefault((broker, group), {})

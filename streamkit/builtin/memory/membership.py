@@ -23,7 +23,7 @@ class MemoryMembership(Membership):
     """Every poll is its sign of life. `done` of a `Revoked` may be called from any thread."""
 
     def __init__(self, log: MemoryLog, settings: MemorySettings, context: AdapterContext, streams: Sequence[str], group: str) -> None:
-        self.checkpoints = MemoryStore(settings, context, keeper="offsets", group=group)
+        self.checkpoints = MemoryStore(settings, context, group=group)
         self._log = log
         self._settings = settings
         self._context = context

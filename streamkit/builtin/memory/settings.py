@@ -7,6 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from streamkit.plugin import Duration
+
 __all__ = ["MemorySettings"]
 
 
@@ -21,9 +23,9 @@ class MemorySettings(BaseModel):
         default="kafka", description="What the log is like: offsets and groups (kafka), or partitions that split and merge (kinesis)."
     )
     auto_create: bool = Field(default=True, description="Make a stream on first use; otherwise an unknown one is an error.")
-    session_timeout: timedelta = Field(
+    session_timeout: Duration = Field(
         default=timedelta(seconds=6), description="A group member that has not polled for so long has lost its partitions."
     )
-    revoke_timeout: timedelta = Field(
+    revoke_timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long a group member may take to give a partition back in a rebalance."
     )

@@ -21,10 +21,11 @@ class MemoryStore(Adapter[MemorySettings], CheckpointStore):
 
     capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20)
 
-    def __init__(self, settings: MemorySettings, context: AdapterContext, *, keeper: str = "store", group: str | None = None) -> None:
+    def __init__(self, settings: MemorySettings, context: AdapterContext, *, group: str | None = None) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)
-        self._rows = self._log.rows(keeper, context.broker, context.group if group is None else group)
+        self._group = context.group if group is None else group
+        self._rows = self._log.rows(context.broker, self._group)
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         await self._log.faults.strike("claim", self.context.worker)
@@ -55,6 +56,11 @@ class MemoryStore(Adapter[MemorySettings], CheckpointStore):
         await self._log.faults.strike("list", self.context.worker)
         with self._log.lock:
             return [row.checkpoint for _, row in sorted(self._rows.items(), key=lambda item: item[0]) if row.checkpoint is not None]
+
+    async def members(self) -> int:
+        """How many live members the group has: whether an operator may change anything."""
+        with self._log.lock:
+            return self._log.group(self._group).members(self.context.monotonic())
 
     async def overwrite(self, checkpoint: Checkpoint) -> None:
         key = _key(checkpoint.partition)

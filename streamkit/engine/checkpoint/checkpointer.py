@@ -158,6 +158,8 @@ class Checkpointer:
         wanted = self._wanted(entry)
         if wanted is not None and (entry.saved is None or entry.saved < wanted.position):
             return wanted
+        if wanted is not None:  # saved while the batch that it lies in was still running: its records count from now on
+            self._count(entry.worker, wanted.count)
         self._ask_flush(entry, now)
         if now >= entry.due_at:
             entry.due_at = now + self._interval
@@ -178,7 +180,7 @@ class Checkpointer:
     def _wanted(self, entry: Entry) -> _Wanted | None:
         """The highest position that may be written, and how many records are done by it."""
         worker = entry.worker
-        progress = worker.flushed if worker.flushes else worker.progress
+        progress = worker.flushed if worker.flushes else worker.snapshot()
         if entry.is_manual:
             position = entry.submitted
             return None if position is None else _Wanted(position, worker.count_at(position))
@@ -212,13 +214,15 @@ class Checkpointer:
         entry.grant = grant
         entry.failures = 0
         entry.due_at = self._runtime.monotonic() + self._interval
-        worker = entry.worker
-        worker.saved_count = max(worker.saved_count, count)
-        worker.checkpoint_at = worker.saved_count + self._records
+        self._count(entry.worker, count)
         self._observer.on_checkpointed(checkpoint)
         self._settle_futures(entry)
         if entry.settled is not None:
             entry.urgent = True  # look again: has more become wanted?
+
+    def _count(self, worker: Worker, count: int) -> None:
+        worker.saved_count = max(worker.saved_count, count)
+        worker.checkpoint_at = worker.saved_count + self._records
 
     def _settle_futures(self, entry: Entry) -> None:
         saved = entry.saved

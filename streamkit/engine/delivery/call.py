@@ -8,12 +8,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
-from streamkit.engine.runtime import Carrier
+from streamkit.engine.runtime import Carrier, is_being_stopped
 from streamkit.model import Batch, Position, Record
 from streamkit.outcome import Outcome, Reject, Retry, Stop
-from streamkit.processing import Context, Facts, LostContext, Processor
+from streamkit.processing import Context, Facts, LostContext, Processor, Running
 
 __all__ = ["Caller", "Code", "Result"]
 
@@ -49,7 +49,8 @@ class Caller:
     def __init__(self, code: Code) -> None:
         self._facts = code.facts
         self._processor = code.make()
-        self._function = code.function if self._processor is None else self._processor.process
+        self._function: Callable[..., Any] | None = code.function if self._processor is None else self._processor.process
+        self._is_async = inspect.iscoroutinefunction(self._function)
         hooks = [self._function] if self._processor is None else _hooks(self._processor)
         self.on_loop = any(inspect.iscoroutinefunction(hook) for hook in hooks)
         """True if any hook is `async def`: then this assignment lives on the user's loop, else on a thread of its own."""
@@ -85,20 +86,18 @@ class Caller:
     async def process(self, carrier: Carrier, batch: Batch, context: Context) -> Result:
         """Call the user's code with a batch, or with each of its records. Never raises what the code raised."""
         assert self._function is not None
-        is_async = inspect.iscoroutinefunction(self._function)
+        running = context.running = Running(batch, self._facts.by == "record")
         try:
-            if self._facts.by == "batch":
-                context.current = batch
-                return _judge(batch, await _call(carrier, self._function, batch, context))
-            if is_async:
-                return await _records_async(cast("Callable[..., Awaitable[object]]", self._function), batch, context)
-            return await carrier.call_def(_records, self._function, batch, context)
-        except Exception as error:
-            return Result(0, error)
-        except (KeyboardInterrupt, SystemExit) as error:
-            return Result(0, Stop(f"the processor raised {type(error).__name__}"))
+            if not running.by_record:
+                call = carrier.call_async if self._is_async else carrier.call_def
+                return _judge(batch, await call(self._function, batch, context))
+            if self._is_async:
+                return await _records_async(self._function, running, context)
+            return await carrier.call_def(_records, self._function, running, context)
+        except BaseException as error:
+            return Result(0, _failure(error))
         finally:
-            context.current = None
+            context.running = None
 
 
 def _hooks(processor: Processor) -> list[Callable[..., object]]:
@@ -107,45 +106,56 @@ def _hooks(processor: Processor) -> list[Callable[..., object]]:
 
 
 async def _call(carrier: Carrier, hook: Callable[..., object], *args: object) -> object:
-    if inspect.iscoroutinefunction(hook):
-        return await carrier.call_async(hook, *args)
-    return await carrier.call_def(hook, *args)
+    call = carrier.call_async if inspect.iscoroutinefunction(hook) else carrier.call_def
+    try:
+        return await call(cast("Callable[..., Any]", hook), *args)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{hook.__name__} raised {_failure(error)!r}") from error  # its worker must outlive it
 
 
-def _records(function: Callable[..., object], batch: Batch, context: Context) -> Result:
+def _records(function: Callable[..., object], running: Running, context: Context) -> Result:
     """The hot loop of `def` record handlers: nothing in it but the call and what must be known when it fails."""
     count = 0
     try:
-        for record in batch:
-            context.current = record
+        for record in running.batch:
             outcome = function(record, context)
             if outcome is not None:
                 return Result(count, _outcome(outcome))
             count += 1
+            running.done = count
             if context.ending:
                 break
-    except Exception as error:
-        return Result(count, error)
-    except (KeyboardInterrupt, SystemExit) as error:
-        return Result(count, Stop(f"the processor raised {type(error).__name__}"))
+    except BaseException as error:
+        return Result(count, _failure(error))
     return Result(count)
 
 
-async def _records_async(function: Callable[..., Awaitable[object]], batch: Batch, context: Context) -> Result:
+async def _records_async(function: Callable[..., Awaitable[object]], running: Running, context: Context) -> Result:
     """The same for `async def`: awaiting a coroutine that does not suspend costs about a tenth of a microsecond."""
     count = 0
     try:
-        for record in batch:
-            context.current = record
+        for record in running.batch:
             outcome = await function(record, context)
             if outcome is not None:
                 return Result(count, _outcome(outcome))
             count += 1
+            running.done = count
             if context.ending:
                 break
-    except Exception as error:
-        return Result(count, error)
+    except BaseException as error:
+        return Result(count, _failure(error))
     return Result(count)
+
+
+def _failure(error: BaseException) -> Outcome | BaseException:
+    """What an exception of the user's code means. Raises it again if it is not the code's own: the engine itself is being stopped."""
+    if isinstance(error, KeyboardInterrupt | SystemExit):
+        return Stop(f"the processor raised {type(error).__name__}")
+    if isinstance(error, GeneratorExit) or (not isinstance(error, Exception) and is_being_stopped()):
+        raise error
+    return error
 
 
 def _outcome(value: object) -> Outcome | BaseException:

@@ -39,7 +39,7 @@ class Pressure:
         self._high = min(4 * max_batch, max_in_flight)
         self._low = self._high // 2
         self._max_in_flight = max_in_flight
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes
 
     def is_full(self, load: Load, partitions: int) -> bool:
         """Whether nothing more may be read for it; `partitions` share the bytes of the process."""
@@ -57,7 +57,7 @@ class Pressure:
 
     def bytes_left(self, loads: Collection[Load]) -> int:
         """How many bytes the next poll may bring; at least one, because one record is always admitted."""
-        return max(1, self._max_bytes - sum(load.held_bytes for load in loads))
+        return max(1, self.max_bytes - sum(load.held_bytes for load in loads))
 
     def _share(self, partitions: int) -> int:
-        return self._max_bytes // max(1, partitions)
+        return self.max_bytes // max(1, partitions)

@@ -113,11 +113,13 @@ class Worker:
         """What the last successful `flush` made durable; only looked at for processors that have one."""
         self.flush_asked = False
         self._flush_failures = 0
+        self._flush_error: Exception | None = None
         self._nudged_at = -1
         self.at_end = False
         self._marks: deque[Progress] = deque()
         # Written by the control thread alone.
         self.saved_count = 0
+        self._counted = 0
         self.checkpoint_at = 0
         self.submitted: Position | None = None
         """The last position that `context.checkpoint` was told; a retry redelivers only what lies after it."""
@@ -143,6 +145,15 @@ class Worker:
     @property
     def flushes(self) -> bool:
         return self._caller.flushes
+
+    def snapshot(self) -> Progress:
+        """What may be checkpointed now: `progress`, and what a running call of a record handler has done since."""
+        progress = self.progress  # looked at first: a call that ends in between can make the count too small, never too large
+        running = self.context.running
+        done = running.done if running is not None else 0
+        if running is None or not done:
+            return progress
+        return Progress(running.batch.slice(done - 1, done).last, progress.count + done)
 
     # -- called by the reader -------------------------------------------------------------------------------------
 
@@ -178,11 +189,10 @@ class Worker:
         self._signal.set()
 
     def count_at(self, position: Position) -> int:
-        """How many records at or before `position` are done, as far as whole batches tell. Forgets what lies before."""
-        count = self.saved_count
+        """How many records at or before `position` are done, as far as whole batches tell. `position` must not go back."""
         while self._marks and self._marks[0].position is not None and self._marks[0].position <= position:
-            count = self._marks.popleft().count
-        return count
+            self._counted = self._marks.popleft().count  # kept: the save that asks may fail, and ask again
+        return self._counted
 
     def ask_flush(self) -> None:
         """Have `flush` called before the next batch, for a checkpoint."""
@@ -252,17 +262,25 @@ class Worker:
         until = self._runtime.monotonic() + self._limits.max_wait_seconds if self._limits.max_wait_seconds else None
         parts = [batch]
         count = len(batch)
+        caught_up: list[_CaughtUpMark] = []
         while count < limit and self._ending is None:
-            while self._inbox:
+            while self._inbox and isinstance(self._inbox[0], _CaughtUpMark):  # it does not end a batch: more may follow
+                self._inbox.popleft()
+                caught_up = [_CaughtUpMark()]
+            if self._inbox:
                 following = self._inbox[0]
                 if not isinstance(following, Batch) or count + len(following) > limit:
-                    return Batch.join(parts)
+                    break
                 parts.append(following)
                 count += len(following)
                 self._inbox.popleft()
+                continue
             if until is None or (left := until - self._runtime.monotonic()) <= 0:
                 break
+            if self.flush_asked:
+                await self._flush_or_give_up()
             await self._signal.wait(left)
+        self._inbox.extendleft(caught_up)
         return Batch.join(parts)
 
     async def _process(self, batch: Batch) -> None:
@@ -274,14 +292,16 @@ class Worker:
             attempt += 1
             self.context.attempt = attempt
             rest.delivered = self._runtime.unix_time()
-            result = await self._caller.process(self._carrier, rest, self.context)
+            # A record that is tried again is tried alone: those behind it are first attempts.
+            now = rest if attempt == 1 or self._caller.by == "batch" else rest.slice(0, 1)
+            result = await self._caller.process(self._carrier, now, self.context)
             if self.context.lost:
                 return
             if result.count:
                 done, rest = _split(rest, result.count)
                 self._finish(done)
                 self._recover(halts)
-                attempt, halts = 1, 0  # what has failed now, if anything has, failed for the first time
+                attempt, halts = int(result.failure is not None), 0  # what has failed now has failed for the first time
             if result.failure is None:
                 continue
             rest = self._after_submitted(rest)
@@ -359,8 +379,8 @@ class Worker:
         """A flush that fails is tried again at the next interval, and then goes to the failure policy."""
         halts = 0
         while not await self._flush() and self._limits.retry.exhausted(self._flush_failures) and self._ending is None:
-            error = RuntimeError(f"flush failed {self._flush_failures} times")
-            _, halts = await self._give_up("flush", error, error, self._flush_failures, halts)
+            assert self._flush_error is not None
+            _, halts = await self._give_up("flush", self._flush_error, self._flush_error, self._flush_failures, halts)
         self._recover(halts)
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -369,13 +389,17 @@ class Worker:
         """Call `flush`; only what was finished before it may be checkpointed. Failing again and again, it is a failure like another."""
         self.flush_asked = False
         progress = self.progress
-        if await self._hook("flush", self._caller.flush(self._carrier, self.context)):
-            self.flushed = progress
-            self._flush_failures = 0
-            self._events.checkpoint_due()
-            return True
-        self._flush_failures += 1
-        return False
+        try:
+            await self._caller.flush(self._carrier, self.context)
+        except Exception as error:
+            self._events.hook_failed("flush", error)
+            self._flush_error = error
+            self._flush_failures += 1
+            return False
+        self.flushed = progress
+        self._flush_failures = 0
+        self._events.checkpoint_due()
+        return True
 
     async def _revoke(self) -> bool:
         """Still the owner: flush, save, tell, save what that submitted. False if the partition was lost on the way."""

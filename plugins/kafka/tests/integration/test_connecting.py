@@ -1,0 +1,158 @@
+"""Wrong addresses, wrong credentials, wrong settings, and a broker that stops: each said plainly, in bounded time."""
+
+import socket
+import threading
+import time
+
+import pytest
+
+from streamkit.errors import (
+    AccessDeniedError,
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+    StoreUnavailableError,
+)
+from streamkit.model import Checkpoint, Partition, Position, StartPosition
+from streamkit.plugin import Grant
+
+
+def nobody_listens():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
+def test_a_wrong_address_is_named_in_bounded_time(kafka, silent):
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}" if silent else nobody_listens()
+        began = time.monotonic()
+        with pytest.raises(BrokerUnavailableError, match=address) as caught:
+            kafka.broker(bootstrap_servers=address, request_timeout="3s")
+    assert time.monotonic() - began < 5
+    assert f"STREAMKIT_KAFKA__BOOTSTRAP_SERVERS={address}" in caught.value.fix
+    assert caught.value.retryable
+
+
+@pytest.fixture
+def sasl_address(monkeypatch):
+    """A broker with a second listener, which asks for a user and a password."""
+    from streamkit_sandbox import kafka as sandbox
+
+    address, plain = nobody_listens(), sandbox.node_properties
+
+    def with_sasl(*arguments):
+        properties = plain(*arguments)
+        for name in ("listeners", "advertised.listeners"):
+            properties[name] += f",SASL://{address}"
+        properties["listener.security.protocol.map"] += ",SASL:SASL_PLAINTEXT"
+        properties["sasl.enabled.mechanisms"] = "PLAIN"
+        properties["listener.name.sasl.plain.sasl.jaas.config"] = (
+            'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="right";'
+        )
+        return properties
+
+    monkeypatch.setattr(sandbox, "node_properties", with_sasl)
+    with sandbox.KafkaServer():
+        yield address
+
+
+def test_wrong_credentials_are_said_at_once(kafka, sasl_address):
+    access = {
+        "bootstrap_servers": sasl_address,
+        "security_protocol": "sasl_plaintext",
+        "sasl_mechanism": "PLAIN",
+        "sasl_username": "alice",
+    }
+    began = time.monotonic()
+    with pytest.raises(AccessDeniedError) as caught:
+        kafka.broker(**access, sasl_password="secret-typo")
+    assert time.monotonic() - began < 5
+    assert "secret-typo" not in str(caught.value)
+    assert caught.value.missing == "valid credentials"
+    kafka.broker(**access, sasl_password="right")
+
+
+def test_an_unknown_option_is_the_clients_own_words_and_our_variable(kafka):
+    with pytest.raises(ConfigurationError, match=r"STREAMKIT_KAFKA__OPTIONS: .*fetch\.max\.bite"):
+        kafka.broker(options={"fetch.max.bite": 1})
+
+
+def test_a_group_of_another_assignor_is_explained(kafka):
+    from confluent_kafka import Consumer
+
+    topic = kafka.topic(1)
+    other = Consumer({"bootstrap.servers": kafka.server.bootstrap_servers, "group.id": kafka.group, "session.timeout.ms": 6000})
+    other.subscribe([topic])
+    while not other.assignment():
+        other.poll(0.1)
+    member = kafka.member(topic)
+    with pytest.raises(BrokerError) as caught:
+        kafka.until(lambda: other.poll(0), member)
+    other.close()
+    assert "assignment strategy" in caught.value.fix
+
+
+def test_two_workers_with_one_instance_id_are_told_apart(kafka, protocol):
+    topic = kafka.topic(1)
+    options = {"group.instance.id": "same"}
+    first = kafka.member(topic, group_protocol=protocol, options=options)
+    kafka.until(lambda: first.grants, first)
+    second = kafka.member(topic, group_protocol=protocol, options=options)
+    with pytest.raises(BrokerError) as caught:
+        kafka.until(lambda: False, first, second)
+    assert "group.instance.id" in caught.value.fix
+    assert not caught.value.retryable
+
+
+def test_a_broker_without_kip_848_groups_is_told_from_a_mistake(kafka):
+    from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.kafka_topics import create_topic
+
+    with KafkaServer(group_coordinator_rebalance_protocols="classic") as server:
+        topic = create_topic(server.bootstrap_servers, 1, {})
+        member = kafka.member(topic, bootstrap_servers=server.bootstrap_servers, group_protocol="consumer")
+        with pytest.raises(BrokerError) as caught:
+            kafka.until(lambda: False, member)
+        assert "STREAMKIT_KAFKA__GROUP_PROTOCOL=classic" in caught.value.fix
+        member.leave()
+
+
+def test_a_frozen_broker_blocks_nothing_for_longer_than_the_request_timeout(kafka):
+    from streamkit_kafka.offsets import KafkaOffsets
+    from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.kafka_topics import create_topic
+
+    with KafkaServer() as server:
+        topic = create_topic(server.bootstrap_servers, 1, {})
+        kafka.produce(topic, [b"x"], servers=server.bootstrap_servers)
+        fields = {"bootstrap_servers": server.bootstrap_servers, "request_timeout": "2s"}
+        member = kafka.member(topic, **fields)
+        kafka.until(lambda: member.values, member)
+        broker = kafka.broker(**fields)
+        store = KafkaOffsets(broker.settings, broker.context)
+        kafka.drive(store.open())
+        server.pause()
+        try:
+            for use in (
+                lambda: member.save(),
+                lambda: kafka.drive(store.claim(Partition(topic, "0"), "w1", 0)),
+                lambda: kafka.drive(store.save([(Checkpoint(Partition(topic, "0"), StartPosition.at(Position(0))), Grant(None))])),
+                lambda: kafka.drive(broker.tips([Partition(topic, "0")])),
+            ):
+                began = time.monotonic()
+                with pytest.raises((StoreUnavailableError, BrokerUnavailableError)):
+                    use()
+                assert time.monotonic() - began < 6
+            for _ in range(3):
+                member.poll()  # librdkafka tries again by itself: no error
+        finally:
+            server.resume()
+        kafka.until(lambda: not [a for a in member.save() if isinstance(a, Exception)], member)
+        member.leave()
+        kafka.drive(store.close())
+        kafka.drive(broker.close())
+    assert threading.active_count() < 50

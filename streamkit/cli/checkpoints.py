@@ -1,0 +1,189 @@
+"""`streamkit checkpoints`: look at the positions of a group, and put them elsewhere.
+
+Putting them elsewhere beside a living worker would be undone by its next checkpoint, or make it stop: so it is refused
+unless nobody is there, or `--force` says that the user knows better. The epoch rises, and every older owner is fenced.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from streamkit.cli.connection import Connection, connect
+from streamkit.cli.output import ConfigFile, JsonFlag, examples, print_json, print_table, remark
+from streamkit.errors import ConfigurationError, OwnershipError
+from streamkit.model import Checkpoint, Partition, Position, StartPosition
+
+__all__ = ["application"]
+
+application = typer.Typer(help="Look at a group's checkpoints, or put them elsewhere.", no_args_is_help=False)
+
+LIST_EXAMPLES = examples("streamkit checkpoints list", "streamkit checkpoints list --json > positions.json")
+SET_EXAMPLES = examples(
+    "streamkit checkpoints set --all earliest --dry-run",
+    "streamkit checkpoints set --all 2025-01-31T09:00:00Z",
+    "streamkit checkpoints set orders/3 1200",
+)
+
+_POSITION = re.compile(r"(\d+)(?:\.(\d+))?")
+_POSITION_FORMS = "write earliest, latest, an ISO time such as 2025-01-31T09:00:00Z, or the number of the next record"
+
+
+@application.callback(invoke_without_command=True)
+def _begin(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@application.command("list", epilog=LIST_EXAMPLES)
+def list_checkpoints(config: ConfigFile = None, as_json: JsonFlag = False) -> None:
+    """Show the stored checkpoints of STREAMKIT_GROUP, of every stream."""
+    with connect(config) as connection:
+        found = connection.checkpoints()
+    if as_json:
+        print_json([_json(checkpoint) for checkpoint in found])
+        return
+    rows = [(str(c.partition), str(c.at), c.owner or "-", str(c.epoch), c.metadata) for c in found]
+    print_table(("partition", "checkpoint", "owner", "epoch", "metadata"), rows)
+
+
+@application.command("set", epilog=SET_EXAMPLES)
+def set_checkpoints(
+    partition: Annotated[
+        str | None, typer.Argument(metavar="[PARTITION]", help="One partition: its id, or STREAM/ID.", show_default=False)
+    ] = None,
+    position: Annotated[
+        str | None,
+        typer.Argument(metavar="[POSITION]", help="earliest, latest, an ISO time, or the number of the next record.", show_default=False),
+    ] = None,
+    everywhere: Annotated[
+        str | None, typer.Option("--all", metavar="POSITION", help="Put every partition of STREAMKIT_STREAM there.", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Do it even if a worker may be running: its work since is done again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put checkpoints elsewhere, backwards too. Stop the group's workers first."""
+    wanted, text = _wanted(partition, position, everywhere)
+    start = _start(text)
+    with connect(config) as connection:
+        chosen = _choose(connection.partitions(), wanted)
+        changes = _changes(connection, chosen, start)
+        refusal = None if force else _refusal(connection)
+        if refusal is not None and not dry_run:
+            raise refusal
+        if not dry_run:
+            for change in changes:
+                connection.overwrite(change.after)
+    _show(changes, as_json)
+    if dry_run:
+        remark("nothing was changed (--dry-run)" + (f"; without it this would be refused: {refusal}" if refusal is not None else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    before: Checkpoint | None
+    after: Checkpoint
+
+
+def _wanted(partition: str | None, position: str | None, everywhere: str | None) -> tuple[str | None, str]:
+    """One partition (None: all), and where to put it."""
+    if everywhere is not None:
+        if partition is not None:
+            raise ConfigurationError("--all and a partition were both given", fix="give one of them")
+        return None, everywhere
+    if partition is None or position is None:
+        raise ConfigurationError("it is not said what to put where", fix="write PARTITION POSITION, or --all POSITION")
+    return partition, position
+
+
+def _start(text: str) -> StartPosition:
+    """A number is the next record to be delivered, as in Kafka's own tools."""
+    if text in ("earliest", "latest"):
+        return StartPosition.EARLIEST if text == "earliest" else StartPosition.LATEST
+    if match := _POSITION.fullmatch(text):
+        return StartPosition.at(Position(int(match[1]), int(match[2] or 0)))
+    try:
+        return StartPosition.at_time(datetime.fromisoformat(text))
+    except ValueError as error:
+        naive = "has no time zone" in str(error)
+        cause = "has no time zone" if naive else "is not a position"
+        fix = "add one, such as the Z in 2025-01-31T09:00:00Z" if naive else _POSITION_FORMS
+        raise ConfigurationError(f"{text!r} {cause}", fix=fix) from None
+
+
+def _choose(found: Sequence[Partition], wanted: str | None) -> Sequence[Partition]:
+    if wanted is None:
+        return found
+    chosen = [partition for partition in found if wanted in (partition.id, str(partition))]
+    if not chosen:
+        names = ", ".join(str(partition) for partition in found[:20])
+        raise ConfigurationError(f"there is no partition {wanted!r}", fix=f"those that there are: {names}")
+    if len(chosen) > 1:
+        raise ConfigurationError(f"{wanted!r} is the id of several partitions", fix=f"write {' or '.join(map(str, chosen))}")
+    return chosen
+
+
+def _changes(connection: Connection, chosen: Sequence[Partition], start: StartPosition) -> list[_Change]:
+    """What would be written. How many partitions the stream had at the group's first start is kept: see `first_start`."""
+    stored = connection.checkpoints()
+    by_partition = {checkpoint.partition: checkpoint for checkpoint in stored}
+    counts: dict[str, int] = {}
+    for partition in connection.partitions():
+        counts[partition.stream] = counts.get(partition.stream, 0) + 1
+    for checkpoint in stored:
+        if checkpoint.partitions_at_start is not None:
+            counts[checkpoint.partition.stream] = checkpoint.partitions_at_start
+    changes = []
+    for partition in chosen:
+        before = by_partition.get(partition)
+        if before is not None and before.partition.extra:  # columns of another program stay as they are
+            partition = replace(partition, extra={**before.partition.extra, **partition.extra})
+        at = connection.resolve(partition, start)
+        after = Checkpoint(partition, at, epoch=before.epoch if before else 0, partitions_at_start=counts.get(partition.stream))
+        changes.append(_Change(before, after))
+    return changes
+
+
+def _refusal(connection: Connection) -> OwnershipError | None:
+    """Why it would be wrong to write now; None: nobody is there."""
+    group = connection.settings.group
+    if connection.ownership != "group":
+        cause = "with static ownership nothing tells whether a worker is running"
+        return OwnershipError(cause, fix="make sure that none is, then add --force")
+    members = connection.members()
+    if members is None:
+        cause = f"broker {connection.settings.broker} cannot tell whether group {group} has members"
+        return OwnershipError(cause, fix="stop its workers, then add --force")
+    if members:
+        have = "a live member" if members == 1 else f"{members} live members"
+        return OwnershipError(
+            f"group {group} has {have}, whose next checkpoint would undo it",
+            fix="stop its workers; --force goes ahead beside them, where the store lets it",
+        )
+    return None
+
+
+def _show(changes: Sequence[_Change], as_json: bool) -> None:
+    if as_json:
+        print_json([{**_json(c.after), "before": str(c.before.at) if c.before else None} for c in changes])
+        return
+    rows = [(str(c.after.partition), str(c.before.at) if c.before else "-", str(c.after.at)) for c in changes]
+    print_table(("partition", "before", "after"), rows)
+
+
+def _json(checkpoint: Checkpoint) -> dict[str, object]:
+    return {
+        "stream": checkpoint.partition.stream,
+        "partition": checkpoint.partition.id,
+        "checkpoint": str(checkpoint.at),
+        "owner": checkpoint.owner,
+        "epoch": checkpoint.epoch,
+        "metadata": checkpoint.metadata,
+    }

@@ -1,0 +1,187 @@
+"""Every example and every snippet runs. Those with shown output are run by test_blocks.py; here are the others, and Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from streamkit.builtin.memory import MemoryLog
+from tests.docs.pages import EXAMPLES, SNIPPETS, blocks, environment, variables_of
+
+if TYPE_CHECKING:
+    from streamkit_sandbox.kafka import KafkaServer
+
+FIRST = EXAMPLES / "01_first_processor"
+SCRIPTS = {"lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0}
+"""Snippets that are programs, and the code that each ends with."""
+ORDERS = ["ada ordered b'tea'", "bob ordered b'jam'", "ada ordered b'milk'"]
+
+
+def run(*arguments: object, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment(**variables), capture_output=True, text=True, timeout=60, check=False)
+
+
+def imported(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_a_snippet_runs(name: str, tmp_path: Path) -> None:
+    done = run(SNIPPETS / f"{name}.py", folder=tmp_path, STREAMKIT_BROKER="memory", STREAMKIT_STOP="at_end")
+    assert done.returncode == SCRIPTS[name], done.stderr
+
+
+def test_the_snippet_about_outcomes_does_what_its_page_says(tmp_path: Path) -> None:
+    variables = {"STREAMKIT_BROKER": "memory", "STREAMKIT_STOP": "at_end", "STREAMKIT_MEMORY__PARTITIONS": "1"}
+    done = run(SNIPPETS / "outcomes.py", folder=tmp_path, **variables)
+    assert done.stdout.split() == ["1", "2"]
+    assert "not JSON" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in vars(imported(SNIPPETS / "test_orders.py", "snippet_names")) if name.startswith("test_")]
+)
+def test_the_tests_that_the_docs_show_pass(name: str) -> None:
+    getattr(imported(SNIPPETS / "test_orders.py", "snippet_orders"), name)()
+
+
+def test_every_snippet_is_run_here_and_shown_somewhere() -> None:
+    files = {file.name for file in SNIPPETS.rglob("*.py")}
+    assert files == {f"{name}.py" for name in SCRIPTS} | {"test_orders.py"}
+    assert files <= {block.include[0].name for block in blocks("python") if block.include is not None}
+
+
+def test_the_example_with_totals_counts_nothing_twice_when_records_come_again(tmp_path: Path) -> None:
+    """A second run has an empty store of checkpoints and the same records: all of them come again."""
+    folder = EXAMPLES / "02_batch_and_flush"
+    first, second = (run(folder / "on_memory.py", folder=tmp_path) for _ in range(2))
+    assert first.stdout == second.stdout
+    assert first.stdout.count("\n") == 3, first.stderr
+    with closing(sqlite3.connect(tmp_path / "totals.db")) as database:
+        assert database.execute("SELECT sum(cents) FROM totals").fetchone() == (sum(range(1000)),)
+
+
+async def ask(api: Callable[..., Any], path: str) -> tuple[int, dict[str, Any]]:
+    """One GET, without a server and without an HTTP client."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": path, "headers": [], "query_string": b"", "root_path": "", "http_version": "1.1"}
+    await api({**scope, "scheme": "http", "server": ("test", 80), "client": ("test", 1)}, receive, send)
+    return sent[0]["status"], json.loads(sent[1]["body"])
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    for name in [name for name in os.environ if name.upper().startswith("STREAMKIT_")]:
+        monkeypatch.delenv(name)
+    for name, value in {"BROKER": "memory", "STREAM": "orders", "GROUP": "web", "MEMORY__NAME": "web"}.items():
+        monkeypatch.setenv(f"STREAMKIT_{name}", value)
+    yield imported(EXAMPLES / "04_inside_fastapi" / "service.py", "service_example")
+    MemoryLog.forget("web")
+
+
+def test_the_service_consumes_from_its_start_to_its_end(service: ModuleType) -> None:
+    log = MemoryLog.named("web")
+    log.create("orders", partitions=2)
+    for number in range(10):
+        log.append("orders", b"", key=b"ada" if number % 2 else b"bob")
+
+    async def live() -> None:
+        async with service.api.router.lifespan_context(service.api):
+            until = time.monotonic() + 20
+            while sum((await ask(service.api, "/orders"))[1].values()) < 10 and time.monotonic() < until:
+                await asyncio.sleep(0.02)
+            assert await ask(service.api, "/orders") == (200, {"ada": 5, "bob": 5})
+            assert await ask(service.api, "/healthz") == (200, {})
+        assert service.api.state.serving.done()
+
+    asyncio.run(live())
+    assert len(log.rows("offsets", "memory", "web")) == 2  # drained: both partitions are checkpointed
+
+
+def test_the_service_is_red_when_the_consumer_cannot_run(service: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMKIT_BROKER", "nowhere")
+
+    async def live() -> None:
+        async with service.api.router.lifespan_context(service.api):
+            while not service.api.state.serving.done():
+                await asyncio.sleep(0.01)
+            assert await ask(service.api, "/healthz") == (503, {"consumer": "has ended"})
+
+    with pytest.raises(ValueError, match="nowhere"):
+        asyncio.run(live())
+
+
+def test_the_plugin_of_the_example_reads_files_and_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Installed as pip would: a folder on the path with the metadata of its entry point."""
+    example = EXAMPLES / "05_own_broker"
+    metadata = tmp_path / "site" / "streamkit_lines-0.1.0.dist-info"
+    metadata.mkdir(parents=True)
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: streamkit-lines\nVersion: 0.1.0\n")
+    (metadata / "entry_points.txt").write_text("[streamkit]\nlines = streamkit_lines\n")
+    file = tmp_path / "data" / "letters" / "a.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("one\ntwo\nthr")
+    block = next(block for block in blocks("bash", pages=[example / "README.md"]))
+    variables = dict(word.split("=", 1) for word in block.text.split() if word.startswith("STREAMKIT_"))
+    variables |= {"PYTHONPATH": os.pathsep.join(map(str, (metadata.parent, example))), "STREAMKIT_STOP": "at_end"}
+    program = "from show import show; from streamkit import App, run; run(App(show))"
+    first = run("-c", program, folder=tmp_path, **variables)
+    assert first.stdout.splitlines() == ["letters/a one", "letters/a two"], first.stderr
+    file.write_text("one\ntwo\nthree\n")
+    assert run("-c", program, folder=tmp_path, **variables).stdout.splitlines() == ["letters/a three"]
+
+
+@pytest.mark.integration
+def test_the_same_first_py_runs_on_kafka_with_both_protocols_by_variables_alone(kafka_server: KafkaServer, tmp_path: Path) -> None:
+    servers = {"STREAMKIT_KAFKA__BOOTSTRAP_SERVERS": kafka_server.bootstrap_servers}
+    filled = run(FIRST / "fill_kafka.py", kafka_server.bootstrap_servers, folder=tmp_path)
+    assert filled.returncode == 0, filled.stderr
+    for name in ("kafka.env", "kafka-kip848.env"):
+        variables = variables_of((FIRST / name).read_text("utf-8")) | servers
+        first = run("-m", "streamkit.cli", "run", "first:handle", folder=FIRST, **variables)
+        assert first.stdout.splitlines() == ORDERS, first.stderr
+        again = run("-m", "streamkit.cli", "run", "first:handle", folder=FIRST, **variables)
+        assert (again.stdout, again.returncode) == ("", 0), again.stderr
+
+
+def test_the_command_of_the_readme_runs_first_py_and_drains_at_sigterm() -> None:
+    variables = {"STREAMKIT_BROKER": "memory", "STREAMKIT_STREAM": "orders", "STREAMKIT_GROUP": "billing"}
+    command = [str(Path(sys.executable).with_name("streamkit")), "run", "first:handle"]
+    process = subprocess.Popen(command, cwd=FIRST, env=environment(**variables), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        line = next(line for line in process.stderr if "assigned" in line)
+        assert "orders/" in line
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=30)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 0, rest
