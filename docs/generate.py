@@ -1,4 +1,7 @@
-"""Writes the reference pages that follow from the code: settings, errors, command line. `just docs` runs it.
+"""Writes what follows from the code: the pages about settings, errors and the command line, the README's contract, and
+which tests hold which promise.
+
+`just docs` runs it.
 
 `pages()` gives each page's text, so that a test can see whether a committed page is stale.
 """
@@ -18,13 +21,29 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from streamkit import errors
+from streamkit import App, errors, record_processor
 from streamkit.assembly.masking import text_of
 from streamkit.assembly.registry import Registry
 from streamkit.cli.application import application
+from streamkit.engine.runtime import ThreadRuntime
 from streamkit.settings import NOT_YET, Settings, Size, duration_text, parse_size, size_text, variable_of
 
 FOLDER = Path(__file__).parent / "reference"
+DESIGN = Path(__file__).parent / "design.md"
+README = Path(__file__).parents[1] / "README.md"
+TESTS = Path(__file__).parents[1] / "tests"
+PROMISES = (
+    "At least once, and never silently less",
+    "A start position is resolved once",
+    "Order, per assignment",
+    "One owner",
+    "Checkpoints move forward only",
+    "Everything is bounded",
+    "A failure stays small",
+    "The contract is printed",
+)
+SHOWN = {"broker": "kafka", "stream": "orders", "group": "billing", "kafka": {"bootstrap_servers": "localhost:9092"}}
+"""What the README sets before it shows the contract."""
 PLUGINS = ("memory", "file", "sqlite", "kafka")
 NOTE = "<!-- Made by docs/generate.py from the code. Change the code, then run `just docs`. -->\n"
 
@@ -230,6 +249,40 @@ def _parameter(parameter: Any, context: Any) -> str:
     return f"| `{shown}` | {_cell(meaning)} |"
 
 
+# -- the contract --------------------------------------------------------------------------------------------------------
+
+
+@record_processor
+def _handle(record: object, context: object) -> None:
+    """Stands for first.py: a function of one record."""
+
+
+def readme() -> str:
+    """The README with the contract that the program prints now."""
+    runtime = ThreadRuntime()
+    try:
+        assembled = App(_handle, **SHOWN).assemble(runtime)
+        assembled.stop()
+    finally:
+        runtime.stop()
+    before, begin, rest = README.read_text("utf-8").partition("```text\n")
+    return f"{before}{begin}{assembled.contract}\n```{rest.partition('```')[2]}"
+
+
+# -- promises ------------------------------------------------------------------------------------------------------------
+
+
+def design() -> str:
+    """The design page with the tests that are there now: `tests/promise/**/test_promise_<number>_….py`."""
+    before, begin, rest = DESIGN.read_text("utf-8").partition("<!-- promises -->\n")
+    rows = ["| promise | held by |", "|---|---|"]
+    for number, title in enumerate(PROMISES, 1):
+        files = sorted((TESTS / "promise").rglob(f"test_promise_{number}_*.py"))
+        names = [f"`{file.relative_to(TESTS.parent).as_posix()}`" for file in files]
+        rows.append(f"| {number}. {title} | {', '.join(names)} |")
+    return before + begin + "\n" + "\n".join(rows) + "\n\n<!-- /promises -->" + rest.partition("<!-- /promises -->")[2]
+
+
 # -- text ----------------------------------------------------------------------------------------------------------------
 
 
@@ -242,10 +295,9 @@ def _cell(text: str) -> str:
 
 
 def main() -> None:
-    """Write the pages that have changed."""
+    """Write what has changed."""
     FOLDER.mkdir(exist_ok=True)
-    for name, text in pages().items():
-        page = FOLDER / name
+    for page, text in {README: readme(), DESIGN: design(), **{FOLDER / name: text for name, text in pages().items()}}.items():
         if not page.exists() or page.read_text("utf-8") != text:
             page.write_text(text, "utf-8")
             print(f"wrote {page.name}")

@@ -29,6 +29,8 @@ from streamkit.telemetry.logs import LogObserver, set_up_logs
 
 __all__ = ["App", "code_of", "complain", "importing", "run"]
 
+LOOK_UP_SECONDS = 0.2
+
 Lifespan = Callable[..., object]
 
 _DEFAULT_THRESHOLD = 2000
@@ -269,8 +271,8 @@ def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug:
             for warning in one.loaded.warnings:
                 print(f"streamkit: warning: {warning}", file=sys.stderr)
             print(one.contract, file=sys.stderr)
-        promises = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
         with _signals(apps):
+            promises = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
             return max((_outcome(app, apps, promise, debug) for app, promise in zip(apps, promises, strict=True)), default=0)
     except StreamkitError as error:
         complain(error, debug=debug)
@@ -294,7 +296,7 @@ def _check_twice(assembled: list[Assembled]) -> None:
 
 def _outcome(app: App, apps: tuple[App, ...], promise: Promise[None], debug: bool) -> int:
     try:
-        promise.result()
+        _wait(promise)
     except StreamkitError as error:
         complain(error, debug=debug)
         for other in apps:
@@ -303,6 +305,14 @@ def _outcome(app: App, apps: tuple[App, ...], promise: Promise[None], debug: boo
             return 3
         return 1 if app.is_started and not isinstance(error, ConfigurationError) else 2
     return app.exit_code
+
+
+def _wait(promise: Promise[None]) -> None:
+    """Wait, and look up now and then: a signal that comes just before the main thread blocks in a lock would wake nobody."""
+    while not promise.done():
+        with contextlib.suppress(TimeoutError):
+            promise.result(LOOK_UP_SECONDS)
+    promise.result()
 
 
 def complain(error: StreamkitError, *, debug: bool = False) -> None:

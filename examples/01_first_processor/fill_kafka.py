@@ -7,7 +7,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 if __name__ == "__main__":
     servers = {"bootstrap.servers": sys.argv[1]}
-    AdminClient(servers).create_topics([NewTopic("orders", 1, 1)])["orders"].result(30)
+    admin = AdminClient(servers)
+    admin.create_topics([NewTopic("orders", 1, 1)])["orders"].result(30)
     producer = Producer(servers)
     for customer, order in ((b"ada", b"tea"), (b"bob", b"jam"), (b"ada", b"milk")):
         producer.produce("orders", order, key=customer)

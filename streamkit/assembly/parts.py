@@ -18,14 +18,10 @@ from streamkit.engine.observers import Observers
 from streamkit.engine.runtime import Runtime
 from streamkit.engine.supervisor import Parts
 from streamkit.errors import ConfigurationError, PluginLoadError, UnsupportedError
-from streamkit.model import Capabilities
 from streamkit.plugin import Adapter, Broker, CheckpointStore, GroupBroker, Observer
 from streamkit.settings import refuse_not_yet
 
 __all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_store", "ownership_of"]
-
-_GROUP_STORE = Capabilities(fencing=True, scope="cluster", metadata_characters=0)
-"""What can be said of a group's own store before the group is joined."""
 
 
 @dataclass(slots=True)
@@ -66,9 +62,7 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
     if ownership == "static" or settings.store not in (None, settings.broker):
         store, store_context = open_store(loaded, registry, runtime, worker)
         contexts.append(store_context)
-    capabilities = store.capabilities if store is not None else _GROUP_STORE
-    if ownership == "static" and not capabilities.fencing:
-        raise UnsupportedError("static ownership needs a store that fences", setting="STREAMKIT_STORE", fix="use sqlite or file")
+    capabilities = store.capabilities if store is not None else broker.capabilities
     parts = Parts(
         settings=settings,
         code=code,

@@ -106,8 +106,9 @@ def _sentence(verdict: Verdict, victims: int, seconds: float, problem: str) -> s
             f"{verdict.over_allowance} partitions repeated more than their last checkpoints allow"
         )
     return (
-        f"PROVEN: each of {verdict.records:,} records was processed, in the order of its partition. {WORKERS[VICTIM]} died with {victims} "
-        f"partitions; of {verdict.allowed_repeats:,} records done but not yet saved, {verdict.repeats:,} came a second time. {seconds:.1f} s"
+        f"PROVEN: each of {verdict.records:,} records was processed, in the order of its partition. "
+        f"{WORKERS[VICTIM]} died with {victims} partitions; of {verdict.allowed_repeats:,} records done but not yet saved, "
+        f"{verdict.repeats:,} came a second time. {seconds:.1f} s"
     )
 
 

@@ -96,8 +96,10 @@ class _Live:
         from rich.text import Text
 
         table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-        for name, justify in (("partition", "left"), ("owner", "left"), ("", "left"), ("done", "right"), ("lag", "right")):
-            table.add_column(name, justify=justify)  # type: ignore[arg-type]
+        for name in ("partition", "owner", ""):
+            table.add_column(name)
+        for name in ("done", "lag"):
+            table.add_column(name, justify="right")
         for partition, total in self._ledger.produced.items():
             done = self._ledger.position(partition)
             bar = "█" * (_BAR * done // total)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 from streamkit.assembly.registry import PluginDescription, Registry
 from streamkit.cli.output import JsonFlag, examples, print_json, print_table, remark
@@ -29,11 +30,11 @@ def plugins(as_json: JsonFlag = False) -> None:
     ]
     print_table(("plugin", "distribution", "offers", ""), rows)
     for one in found:
-        for problem in one["problems"]:  # type: ignore[attr-defined]
+        for problem in one["problems"]:
             remark(problem)
 
 
-def _describe(registry: Registry, description: PluginDescription) -> dict[str, object]:
+def _describe(registry: Registry, description: PluginDescription) -> dict[str, Any]:
     offers: dict[str, dict[str, object]] = {}
     problems = [description.error] if description.error else []
     for role in _ROLES:
@@ -61,9 +62,9 @@ def _capabilities(registry: Registry, name: str, role: str) -> dict[str, object]
     return {field.name: value for field in fields(found) if (value := getattr(found, field.name)) != field.default or field.name == "scope"}
 
 
-def _offer_text(one: dict[str, object]) -> str:
+def _offer_text(one: dict[str, Any]) -> str:
     texts = []
-    for role, capabilities in one["offers"].items():  # type: ignore[attr-defined]
+    for role, capabilities in one["offers"].items():
         shown = {key: value for key, value in capabilities.items() if key != "scope" or role == "store"}
         can = ", ".join(key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}" for key, value in shown.items())
         texts.append(f"{role} ({can})" if can else role)

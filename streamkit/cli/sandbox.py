@@ -25,6 +25,7 @@ __all__ = ["EXAMPLES", "sandbox"]
 
 EXAMPLES = examples("streamkit sandbox --list", "streamkit sandbox kafka --topic orders --partitions 12")
 
+LOOK_UP_SECONDS = 0.5
 _INSTALL = "pip install 'streamkit[sandbox]'"
 
 
@@ -55,8 +56,10 @@ def sandbox(
             settings |= {"STREAMKIT_STREAM": topic, "STREAMKIT_GROUP": "sandbox"}
         _show_settings(settings, as_json)
         remark(f"{name} runs until Ctrl-C; paste these lines into another terminal")
+        told = Event()
         with suppress(KeyboardInterrupt):
-            Event().wait()
+            while True:  # a signal that comes just before a wait begins is seen when it ends
+                told.wait(LOOK_UP_SECONDS)
         remark(f"stopping {name}")
 
 

@@ -275,7 +275,7 @@ class Assignment:
         ending = None if self._has_ended else self.ending  # observers hear of one end only
         if self.worker is not None and ending is not None and ending.kind == "revoked":
             self._house.observer.on_revoked(self.partition, self.epoch, ending.reason)
-        elif ending is not None and ending.kind == "lost":
+        elif self.worker is not None and ending is not None and ending.kind == "lost":
             self._house.observer.on_lost(self.partition, self.epoch, ending.reason)
         for signal in self._over:
             signal.set()

@@ -21,7 +21,7 @@ def contract(settings: Settings, facts: Facts, *, ownership: str, store: str, st
         ("redelivery", f"after a crash at most {settings.max_in_flight} records of each partition come again"),
         ("failures", _failures(settings)),
         ("ownership", _ownership(ownership, settings)),
-        ("fencing", _fencing(store, store_capabilities)),
+        ("fencing", _fencing(ownership, settings, store, store_capabilities)),
         ("memory", f"at most {size_text(settings.max_in_flight_bytes)} of records are held; a full partition is not read"),
         ("shutdown", f"SIGTERM drains within {duration_text(settings.drain_timeout)}; a second one stops at once"),
         ("stop", _stop(settings)),
@@ -57,10 +57,12 @@ def _ownership(ownership: str, settings: Settings) -> str:
     return f"this process takes {', '.join(settings.partitions) or 'all partitions'}; nothing keeps another from taking them too"
 
 
-def _fencing(store: str, capabilities: Capabilities) -> str:
+def _fencing(ownership: str, settings: Settings, store: str, capabilities: Capabilities) -> str:
     if not capabilities.fencing:
         return f"not fenced: {store} accepts a checkpoint from anybody"
     where = {"process": "threads of one process", "host": "processes of one host", "cluster": "all hosts"}[capabilities.scope]
+    if ownership == "group" and store == settings.broker:
+        return f"{store}'s group refuses members that it has put out, and we what is not assigned to us; among {where}"
     return f"{store} refuses the checkpoints of an older owner, among {where}"
 
 

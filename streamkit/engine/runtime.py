@@ -166,6 +166,7 @@ class Carrier(ABC):
             promise.resolve(await coroutine)
 
         def ended(error: BaseException | None) -> None:
+            coroutine.close()  # it may never have begun
             if error is not None:
                 promise.fail(error)
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamkit.engine.assignment import Assignment, House
-from streamkit.engine.checkpoint.calls import IoStoreCalls, ReaderStoreCalls
-from streamkit.engine.checkpoint.checkpointer import Checkpointer
+from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
+from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.pressure import Pressure
 from streamkit.engine.delivery.retry import RetryPolicy
@@ -176,10 +176,11 @@ class Supervisor:
             assert isinstance(parts.broker, GroupBroker)
             membership = parts.broker.join(settings.stream, settings.group, lambda revoked: self._reading.serve(revoked))
             reader = membership
-            store = store or membership.checkpoints
+            own = membership.checkpoints
+            store = store or own
             self._ownership = GroupOwnership(self)
         else:
-            reader = parts.broker.reader()
+            reader, own = parts.broker.reader(), None
             self._ownership = StaticOwnership(self, settings.partitions)
         if store is None:
             raise ConfigurationError(
@@ -188,7 +189,14 @@ class Supervisor:
         self._reading_carrier = runtime.thread("reading") if reader.blocking else runtime.io
         pressure = Pressure(max_batch=settings.max_batch, max_in_flight=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
         self._reading = Reading(reader, self._reading_carrier, runtime, pressure, settings.max_batch, self._post_event, self._post_problem)
-        calls = ReaderStoreCalls(store, self._reading) if parts.store is None else IoStoreCalls(store, runtime.io)
+        calls: StoreCalls = ReaderStoreCalls(store, self._reading)
+        if parts.store is not None:
+            external = IoStoreCalls(store, runtime.io)
+            calls = external
+            if own is not None:
+                name = settings.store or settings.broker
+                mirror = ReaderStoreCalls(own, self._reading)
+                calls = MirroredStoreCalls(external, mirror, name, runtime.control, parts.observer.on_problem)
         self._checkpointer = Checkpointer(
             runtime,
             calls,

@@ -12,7 +12,7 @@ __all__ = ["Capabilities"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """Of a broker: the first four. Of a store: the others. The defaults promise nothing."""
+    """Of a broker: the first four, and of its group's own checkpoints the others. Of a store: the others. The defaults promise nothing."""
 
     group: bool = False
     """The broker deals out partitions itself (`GroupBroker`)."""

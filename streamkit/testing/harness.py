@@ -304,13 +304,14 @@ class _Life:
     def __init__(self, harness: Harness) -> None:
         self.runtime = VirtualRuntime(harness._seed, start=harness._now)
         self.recording = Recording(harness.calls, harness._errors)
+        self._store = ScriptedStore(harness.script, asyncio.sleep)
         context = EngineContext(self.runtime, "scripted", broker="scripted", group="group", worker="harness")
         watching = [_Problems(self.recording, harness._problems), *([harness._observer] if harness._observer is not None else [])]
         parts = Parts(
             settings=harness._settings,
             code=self.recording.of(harness._code),
             broker=ScriptedBroker(harness.script, context, asyncio.sleep),
-            store=ScriptedStore(harness.script, asyncio.sleep),
+            store=self._store,
             store_adapter=None,
             observer=Observers(watching),
             worker_name="harness",
@@ -322,7 +323,7 @@ class _Life:
 
     def kill(self) -> float:
         """Nothing that it does from now on is noted. The virtual time of its death."""
-        self.recording.over = True
+        self.recording.over = self._store.is_dead = True
         now = self.runtime.monotonic()
         self.supervisor.abandon()
         self.runtime.stop()

@@ -13,7 +13,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from streamkit.builtin import fencing
-from streamkit.errors import CheckpointPositionError, FencedError
+from streamkit.errors import CheckpointPositionError, FencedError, StoreUnavailableError
 from streamkit.model import Batch, Capabilities, Checkpoint, Partition, PlainRecord, Position, Record, StartPosition
 from streamkit.plugin import (
     AdapterContext,
@@ -201,10 +201,13 @@ class ScriptedStore(CheckpointStore):
     capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096)
 
     def __init__(self, script: Script, wait: Callable[[float], Awaitable[None]]) -> None:
+        self.is_dead = False
+        """The process that calls has died: nothing that it still tries is written."""
         self._script = script
         self._wait = wait
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
+        self._check_alive()
         self._script.strike("claim", partition)
         row = self._script.rows[partition] = fencing.claimed(self._script.rows.get(partition), partition, owner, epoch)
         return fencing.claim_of(row)
@@ -214,9 +217,14 @@ class ScriptedStore(CheckpointStore):
         self._script.strike("save", partitions)
         if self._script.save_seconds:
             await self._wait(self._script.save_seconds)
+        self._check_alive()
         answers = self._script.answers([self._save(checkpoint, grant) for checkpoint, grant in checkpoints])
         self._script.journal.append(("saved", partitions))
         return answers
+
+    def _check_alive(self) -> None:
+        if self.is_dead:
+            raise StoreUnavailableError("this process has died")
 
     def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant | Exception:
         try:

@@ -133,6 +133,7 @@ class VirtualRuntime(Runtime):
         if self.loop.is_closed():
             return
         for _ in range(10):  # again for those that others start while they end
+            self.loop.run_until_complete(asyncio.sleep(0))  # what was spawned a moment ago becomes a task, and can be cancelled
             if not (tasks := asyncio.all_tasks(self.loop)):
                 break
             for task in tasks:

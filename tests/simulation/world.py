@@ -314,20 +314,21 @@ class World:
         worker.supervisor.abandon()
 
     def freeze(self, worker: Worker) -> None:
-        """Its polls hang until it is thawed: the group may give it up meanwhile."""
+        """Its polls and saves hang until it is thawed: the group may give it up meanwhile, and it does not hear of it at once."""
         self.ledger.note(worker.name, "frozen")
         worker.was_frozen = True
-        release = self.log.faults.hold("poll", worker=worker.name)
+        releases = [self.log.faults.hold(operation, worker=worker.name) for operation in ("save", "poll")]
 
         def thaw() -> None:
             if worker.thaw is None:
                 return
             worker.thaw = None
             self.ledger.note(worker.name, "thawed")
-            release()
+            releases[0]()
+            self.runtime.loop.call_later(0.2, releases[1])
 
         worker.thaw = thaw
-        self.runtime.loop.call_later(self.dice.choice((0.5, 2.5)), thaw)
+        self.runtime.loop.call_later(self.dice.choice((0.5, 2.5, 2.5)), thaw)
 
     def check_one_owner(self, name: str, partition: Partition) -> None:
         """Nobody else may still believe to own it, but for those whom the group has given up without their knowledge."""
@@ -421,9 +422,9 @@ class World:
             self.drain(self.dice.choice(alive))
         elif action < 0.54:
             self.crash(self.dice.choice(alive))
-        elif action < 0.64:
+        elif action < (0.64 if self.plan.store == "group" else 0.8):  # frozen ones still reach a store beside the group
             self.freeze(self.dice.choice(alive))
-        elif action < 0.67:
+        elif action < 0.83 and self.dice.random() < 0.15:
             self.log.add_partitions(STREAM, len(self.log.topic(STREAM).logs) + 1)
         else:
             self.break_something()
@@ -434,8 +435,8 @@ class World:
         for step in range(self.plan.steps):
             await self._pause(self.dice.uniform(0.05, 0.7))
             self.write(self.dice.randrange(2 * self.plan.records // 3 // self.plan.steps * 2))
-            if not [w for w in self.workers if not w.is_over]:
-                self.start(f"w{step + 2}")
+            if all(worker.is_over for worker in self.workers):
+                self.start(f"w{len(self.workers) + 1}")
             action = 0.5 if step in (3, 6, 9) else self.dice.random()
             if action < 0.45:
                 self._reshard()
@@ -443,6 +444,12 @@ class World:
                 self.dice.choice((self.drain, self.crash))(self.alive[0])
             else:
                 self.break_something()
+        while self.ledger.changes_of_owner < MIN_CHANGES:
+            for worker in self.alive:
+                self.crash(worker)
+            await self._pause(0.2)
+            self.start(f"w{len(self.workers) + 1}")
+            await self._pause(1.0)
 
     def _reshard(self) -> None:
         topic = self.log.topic(STREAM)

@@ -21,7 +21,7 @@ __all__ = ["KafkaBroker"]
 class KafkaBroker(GroupBroker[KafkaSettings]):
     """Answers through one AdminClient, whose calls block and so go through `self.blocking`."""
 
-    capabilities = Capabilities(group=True, static=True, start_time=True)
+    capabilities = Capabilities(group=True, static=True, start_time=True, fencing=True, scope="cluster")
 
     def __init__(self, settings: KafkaSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)

@@ -23,7 +23,7 @@ __all__ = ["Config", "ErrorWatch", "admin_config", "consumer_config", "group_con
 
 Config = dict[str, Any]
 
-_LOGGER = logging.getLogger("streamkit_kafka.librdkafka")
+_LOGGER = logging.getLogger("streamkit.kafka.librdkafka")
 
 _READING = {
     # With the default of 1000 a consumer whose queue was full for a moment sleeps for a second (librdkafka #2879).
@@ -145,13 +145,14 @@ class ErrorWatch:
 
 
 class _SafeLogger:
-    """What librdkafka logs, as Python log records. An exception in here would discard the batch that is being polled."""
+    """What librdkafka logs, as Python log records of level DEBUG: it writes a line for each connection that it tries again.
+
+    What people must know comes as errors and events. An exception in here would discard the batch that is being polled.
+    """
 
     def log(self, level: int, message: str, *args: object) -> None:
-        # OPTIONS are for all our clients: what is a producer's setting is no mistake of the consumer's.
-        if "CONFWARN" not in args or "will be ignored by this" not in str(args[-1]):
-            with contextlib.suppress(Exception):
-                _LOGGER.log(level, message, *args)
+        with contextlib.suppress(Exception):
+            _LOGGER.debug(message, *args)
 
 
 def _imported(path: str) -> Callable[..., object]:

@@ -20,7 +20,7 @@ from typing import Literal, cast
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
-from streamkit.errors import BrokerError, ConfigurationError, StreamkitError
+from streamkit.errors import BrokerError, BrokerUnavailableError, ConfigurationError, StreamkitError
 from streamkit.model import Partition, StartPosition
 from streamkit.plugin import AdapterContext, Budget, Event, Failed
 from streamkit_kafka.client import Config, ErrorWatch, new_consumer
@@ -178,10 +178,18 @@ class ConsumerCore:
             wait = 0.0 if events else min(budget.max_wait_seconds, _LONGEST_WAIT_SECONDS)
             self._sort(self._receive(room, wait), events)
         self._polled = self._context.monotonic()
+        if self.watch.down and not events:
+            self._lost_cluster()
         if self._problem is not None and not events:
             problem, self._problem = self._problem, None
             raise problem
         return events
+
+    def _lost_cluster(self) -> None:
+        """librdkafka says once that no broker answers, and goes on trying; so do we, and so does the poll."""
+        self.watch.down = False
+        reason = f": {self.watch.trouble.str()}" if self.watch.trouble is not None else ""
+        self.fail(BrokerUnavailableError(f"no broker of the cluster answers{reason}; tried again for ever", broker=BROKER), "polling")
 
     def _receive(self, limit: int, wait_seconds: float) -> list[Message]:
         # consume(n, timeout) waits for its whole timeout unless it fills up: poll waits for the first, consume takes the rest.

@@ -49,7 +49,7 @@ _REFUSED = {
     "oauth_cb": f"{_FIELD}OAUTH_CALLBACK",
     "on_commit": "streamkit sets the client's callbacks itself",
     "on_delivery": "streamkit sets the client's callbacks itself",
-    "logger": "librdkafka's log goes to the Python logger streamkit_kafka.librdkafka",
+    "logger": "librdkafka's log goes to the Python logger streamkit.kafka.librdkafka",
 }
 
 

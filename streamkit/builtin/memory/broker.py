@@ -18,13 +18,13 @@ __all__ = ["MemoryBroker", "MemoryProducer"]
 class MemoryBroker(GroupBroker[MemorySettings]):
     """Groups in the kafka shape, lineage in the kinesis shape; both can be read partition by partition."""
 
-    capabilities = Capabilities(group=True, static=True, lineage=True, start_time=True)
+    capabilities = Capabilities(group=True, static=True, lineage=True, start_time=True, fencing=True)
 
     def __init__(self, settings: MemorySettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)
         kafka = settings.shape == "kafka"
-        self.capabilities = Capabilities(group=kafka, static=True, lineage=not kafka, start_time=True)
+        self.capabilities = Capabilities(group=kafka, static=True, lineage=not kafka, start_time=True, fencing=True)
 
     async def discover(self, streams: Sequence[str], start: StartPosition) -> Sequence[Partition]:
         await self._log.faults.strike("discover", self.context.worker)

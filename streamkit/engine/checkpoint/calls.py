@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Carrier
+from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition
 from streamkit.plugin import CheckpointStore, Claim, Grant
 
-__all__ = ["IoStoreCalls", "ReaderStoreCalls"]
+__all__ = ["IoStoreCalls", "MirroredStoreCalls", "ReaderStoreCalls"]
 
 
 class IoStoreCalls:
@@ -44,3 +45,72 @@ class ReaderStoreCalls:
 
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._reading.call(lambda: self._store.list())
+
+
+class MirroredStoreCalls:
+    """Checkpoints in a store of their own, and in the group's too: lag tools go on to work, and a lost store is noticed.
+
+    The store decides. What the group's own does with the copy changes nothing; it is reported, once while it lasts.
+    """
+
+    def __init__(
+        self, store: IoStoreCalls, mirror: ReaderStoreCalls, name: str, control: Carrier, report: Callable[[str, BaseException], None]
+    ) -> None:
+        self._store = store
+        self._mirror = mirror
+        self._name = name
+        self._control = control
+        self._report = report
+        self._is_failing = False
+        self._is_copying = False
+
+    async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
+        """Raises ConfigurationError if the group has gone further than a store that knows of nothing: it is another host's, or gone."""
+        copied = await self._mirror.claim(partition, owner, epoch)
+        claim = await self._store.claim(partition, owner, epoch)
+        if claim.checkpoint is None and copied.checkpoint is not None:
+            raise ConfigurationError(
+                f"{self._name} has no checkpoint of {partition}, but the group has committed {copied.checkpoint.at}",
+                setting="STREAMKIT_STORE",
+                fix="use the store that holds the checkpoints (a file of one host cannot serve a group on several), "
+                "or say where to go on: streamkit checkpoints set",
+            )
+        return Claim(claim.checkpoint, _both(claim.grant, copied.grant), claim.epoch)
+
+    async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
+        pairs = [(checkpoint, *_each(grant)) for checkpoint, grant in checkpoints]
+        answers = await self._store.save([(checkpoint, grant) for checkpoint, grant, _ in pairs])
+        written = [
+            (checkpoint, copy)
+            for (checkpoint, _, copy), answer in zip(pairs, answers, strict=True)
+            if not isinstance(answer, Exception) and checkpoint.at.position is not None and not checkpoint.at.is_end
+        ]
+        if written and not self._is_copying:  # else the next save copies more; nobody waits for a copy
+            self._is_copying = True
+            self._control.spawn("copy-checkpoints", self._copy(written), self._copied)
+        return [
+            answer if isinstance(answer, Exception) else _both(answer, copy) for (_, _, copy), answer in zip(pairs, answers, strict=True)
+        ]
+
+    async def _copy(self, written: Sequence[tuple[Checkpoint, Grant]]) -> None:
+        for answer in await self._mirror.save(written):
+            if isinstance(answer, Exception):
+                raise answer
+
+    def _copied(self, error: BaseException | None) -> None:
+        self._is_copying = False
+        if error is not None and not self._is_failing:
+            self._report("copying checkpoints to the group", error)
+        self._is_failing = error is not None
+
+    def list(self) -> Awaitable[Sequence[Checkpoint]]:
+        return self._store.list()
+
+
+def _both(grant: Grant, copy: Grant) -> Grant:
+    return Grant((grant, copy))
+
+
+def _each(grant: Grant) -> tuple[Grant, Grant]:
+    assert isinstance(grant, tuple)
+    return grant[0], grant[1]

@@ -33,7 +33,7 @@ class FakeServer:
 
 
 class CtrlC:
-    def wait(self) -> None:
+    def wait(self, timeout: float) -> None:
         raise KeyboardInterrupt
 
 

@@ -279,7 +279,7 @@ def test_ended_while_initialize_fails_only_calls_close() -> None:
         assert len(h.errors) == 2
 
 
-def test_a_processor_that_cannot_be_made_is_a_failure_of_its_partition() -> None:
+def test_a_processor_that_cannot_be_made_stops_the_app_and_names_the_cause() -> None:
     class Broken(Processor):
         def __init__(self) -> None:
             raise ValueError("no database")

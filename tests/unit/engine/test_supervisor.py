@@ -107,11 +107,10 @@ def test_a_member_without_partitions_outlives_a_store_that_is_down() -> None:
 
 def test_idle_stops_after_so_long_without_a_record() -> None:
     with Harness(failing({}), stop="idle:10s") as h:
-        h.deliver(b"a")
-        h.advance(6)
-        h.deliver(b"b")
-        assert h.is_running
-        h.advance(7)
+        h.write(b"a")
+        h.advance(8)
+        h.write(b"b")
+        h.advance(8)
         assert h.is_running
         h.advance(4)
         assert not h.is_running

@@ -1,0 +1,301 @@
+"""Promises, signals, mailboxes and carriers, on real threads and in virtual time. Nothing here waits for time to pass."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from streamkit.engine.runtime import Mailbox, Promise, ThreadRuntime
+from streamkit.testing import VirtualRuntime
+
+PATIENCE = 20.0
+"""Seconds after which a test that should be over in milliseconds gives up."""
+
+
+@pytest.fixture
+def threads() -> Iterator[ThreadRuntime]:
+    runtime = ThreadRuntime()
+    yield runtime
+    runtime.stop()
+
+
+# -- promises -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_answer_of_a_promise_stands() -> None:
+    promise: Promise[int] = Promise()
+    promise.resolve(1)
+    promise.resolve(2)
+    promise.fail(ValueError())
+    assert promise.result() == 1
+
+
+def test_a_failed_promise_raises_its_error() -> None:
+    promise: Promise[int] = Promise()
+    promise.fail(KeyError("x"))
+    promise.resolve(1)
+    with pytest.raises(KeyError):
+        promise.result()
+
+
+def test_result_gives_up_after_its_timeout() -> None:
+    with pytest.raises(TimeoutError):
+        Promise[int]().result(0)
+
+
+def test_result_on_a_loops_thread_raises_instead_of_blocking_it(threads: ThreadRuntime) -> None:
+    async def wait() -> int:
+        return Promise[int]().result()
+
+    with pytest.raises(RuntimeError, match="await it instead"):
+        threads.control.call("wait", wait()).result(PATIENCE)
+
+
+def test_a_promise_that_is_there_may_be_read_on_a_loop(threads: ThreadRuntime) -> None:
+    done: Promise[int] = Promise()
+    done.resolve(5)
+
+    async def read() -> int:
+        return done.result() + await done
+
+    assert threads.control.call("read", read()).result(PATIENCE) == 10
+
+
+def test_a_waiter_that_is_cancelled_does_not_cancel_the_promise() -> None:
+    async def scene() -> list[object]:
+        promise: Promise[int] = Promise()
+
+        async def wait() -> int:
+            return await promise
+
+        first, second = asyncio.ensure_future(wait()), asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.wait([first])
+        assert not promise.done()
+        promise.resolve(3)
+        return [first.cancelled(), await second]
+
+    assert asyncio.run(scene()) == [True, 3]
+
+
+def test_a_promise_that_comes_after_its_waiters_loop_has_closed_troubles_nobody() -> None:
+    promise: Promise[int] = Promise()
+
+    async def scene() -> None:
+        async def wait() -> int:
+            return await promise
+
+        task = asyncio.ensure_future(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+
+    asyncio.run(scene())
+    promise.resolve(1)
+    assert promise.result() == 1
+
+
+def test_a_coroutine_that_never_began_is_closed_and_its_promise_fails() -> None:
+    runtime = VirtualRuntime()
+
+    async def body() -> int:
+        return 1
+
+    promise = runtime.control.call("never", body())
+    runtime.stop()
+    assert promise.done()
+
+
+# -- carriers -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_thread_carrier_runs_its_coroutine_in_a_daemon_thread_of_its_own(threads: ThreadRuntime) -> None:
+    async def where() -> threading.Thread:
+        return threading.current_thread()
+
+    thread = threads.thread("t").call("one", where()).result(PATIENCE)
+    assert thread is not threading.current_thread()
+    assert thread.daemon
+    assert thread.name == "streamkit-one"
+
+
+def test_awaiting_an_asyncio_object_on_a_thread_is_a_named_error(threads: ThreadRuntime) -> None:
+    async def wrong() -> None:
+        await asyncio.sleep(0)
+
+    with pytest.raises(RuntimeError):
+        threads.thread("t").call("wrong", wrong()).result(PATIENCE)
+
+
+def test_def_hooks_of_one_assignment_on_the_user_loop_share_one_thread(threads: ThreadRuntime) -> None:
+    carrier, other = threads.user("one"), threads.user("two")
+
+    async def where(which: object) -> tuple[object, object]:
+        assert which in (carrier, other)
+        chosen = carrier if which is carrier else other
+        return await chosen.call_def(threading.get_ident), await chosen.call_def(threading.get_ident)
+
+    first = carrier.call("a", where(carrier)).result(PATIENCE)
+    second = carrier.call("b", where(other)).result(PATIENCE)
+    assert first[0] == first[1] != second[0] == second[1]
+    carrier.release()
+    other.release()
+
+
+def test_what_is_posted_arrives_in_order(threads: ThreadRuntime) -> None:
+    seen: list[int] = []
+    done: Promise[None] = Promise()
+    for number in range(100):
+        threads.control.post(seen.append, number)
+    threads.control.post(done.resolve, None)
+    done.result(PATIENCE)
+    assert seen == list(range(100))
+
+
+def test_posts_after_the_end_are_dropped_in_silence() -> None:
+    runtime = ThreadRuntime()
+    runtime.stop()
+    runtime.control.post(print, "nobody hears this")
+
+
+def test_stop_ends_every_thread_and_cancels_what_still_waits() -> None:
+    before = threading.active_count()
+    runtime = ThreadRuntime()
+    ended: list[BaseException | None] = []
+    begun: Promise[None] = Promise()
+
+    async def wait() -> None:
+        begun.resolve(None)
+        await runtime.io.signal().wait()
+
+    runtime.io.spawn("waits", wait(), ended.append)
+    begun.result(PATIENCE)
+    runtime.stop()
+    assert threading.active_count() == before
+    assert [type(error) for error in ended] == [asyncio.CancelledError]
+
+
+def test_a_task_that_is_cancelled_before_it_began_never_runs(threads: ThreadRuntime) -> None:
+    ran: list[bool] = []
+    over: Promise[BaseException | None] = Promise()
+
+    async def body() -> None:
+        ran.append(True)
+
+    async def scene() -> None:
+        threads.control.spawn("never", body(), over.resolve).cancel()
+
+    threads.control.call("scene", scene()).result(PATIENCE)
+    assert isinstance(over.result(PATIENCE), asyncio.CancelledError)
+    assert ran == []
+
+
+# -- signals: no wake-up is lost ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["thread", "loop"])
+def test_a_signal_that_was_set_before_the_wait_is_not_waited_for(threads: ThreadRuntime, kind: str) -> None:
+    carrier = threads.thread("t") if kind == "thread" else threads.io
+    signal = carrier.signal()
+    signal.set()
+    signal.set()
+
+    async def wait() -> str:
+        await signal.wait()
+        await signal.wait(0)  # set twice is set once, and zero seconds do not block
+        return "over"
+
+    assert carrier.call("wait", wait()).result(PATIENCE) == "over"
+
+
+@pytest.mark.parametrize("kind", ["thread", "loop"])
+def test_no_item_is_lost_between_many_writers_and_one_reader(threads: ThreadRuntime, kind: str) -> None:
+    carrier = threads.thread("t") if kind == "thread" else threads.io
+    box: Mailbox[tuple[int, int]] = Mailbox(carrier.signal())
+    writers, each = 4, 5000
+
+    async def read() -> list[tuple[int, int]]:
+        items: list[tuple[int, int]] = []
+        while len(items) < writers * each:
+            item = await box.get()
+            if item is not None:
+                items.append(item)
+        return items
+
+    def write(writer: int) -> None:
+        for number in range(each):
+            box.put((writer, number))
+
+    answer = carrier.call("read", read())
+    for writer in range(writers):
+        threading.Thread(target=write, args=(writer,), daemon=True).start()
+    items = answer.result(PATIENCE)
+    for writer in range(writers):
+        assert [number for who, number in items if who == writer] == list(range(each))
+
+
+@pytest.mark.parametrize(("left", "right"), [("thread", "thread"), ("thread", "loop"), ("loop", "loop")])
+def test_two_that_wait_for_each_other_never_both_sleep(threads: ThreadRuntime, left: str, right: str) -> None:
+    """A ping-pong: one lost wake-up in 3000 turns would leave both waiting."""
+    carriers = [threads.thread("a") if left == "thread" else threads.io, threads.thread("b") if right == "thread" else threads.control]
+    boxes: list[Mailbox[int]] = [Mailbox(carrier.signal()) for carrier in carriers]
+    turns = 3000
+
+    async def play(mine: int) -> int:
+        number = 0
+        while number < turns:
+            got = await boxes[mine].get()
+            if got is not None:
+                number = got
+                boxes[1 - mine].put(number + 1)
+        return number
+
+    answers = [carrier.call("play", play(index)) for index, carrier in enumerate(carriers)]
+    boxes[0].put(0)
+    assert {answer.result(PATIENCE) >= turns for answer in answers} == {True}
+
+
+def test_many_promises_resolved_from_threads_all_wake_their_waiters(threads: ThreadRuntime) -> None:
+    count = 2000
+    promises: list[Promise[int]] = [Promise() for _ in range(count)]
+
+    async def total() -> int:
+        return sum([await promise for promise in promises])
+
+    answer = threads.control.call("total", total())
+
+    def resolve(part: list[Promise[int]]) -> None:
+        for promise in part:
+            promise.resolve(1)
+
+    for start in range(4):
+        threading.Thread(target=resolve, args=(promises[start::4],), daemon=True).start()
+    assert answer.result(PATIENCE) == count
+
+
+def test_resolving_and_failing_at_once_from_two_threads_never_raises() -> None:
+    errors: list[BaseException] = []
+    promises: list[Promise[int]] = [Promise() for _ in range(3000)]
+    barrier = threading.Barrier(2)
+
+    def race(good: bool) -> None:
+        barrier.wait()
+        try:
+            for promise in promises:
+                if good:
+                    promise.resolve(1)
+                else:
+                    promise.fail(KeyError())
+        except BaseException as error:
+            errors.append(error)
+
+    racers = [threading.Thread(target=race, args=(good,), daemon=True) for good in (True, False)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join(PATIENCE)
+    assert errors == []
+    assert all(promise.done() for promise in promises)
