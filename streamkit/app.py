@@ -20,7 +20,8 @@ from streamkit.assembly.parts import Assembled, assemble, load_settings
 from streamkit.assembly.registry import Registry
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.runtime import Promise, Runtime, ThreadRuntime
-from streamkit.engine.supervisor import PartitionStatus, Supervisor
+from streamkit.engine.status import PartitionStatus
+from streamkit.engine.supervisor import Supervisor
 from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
 from streamkit.plugin import Observer
 from streamkit.processing import Processor, facts_of

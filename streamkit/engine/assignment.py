@@ -1,64 +1,38 @@
 """One partition from claim to release, on the control thread: claim, start position, worker, reader, end.
 
 An assignment is the only one that knows its worker, its checkpoint entry and its place in the reader at once. Its worker
-reports through it, and its context's checkpoints go through it; both come from the worker's thread and are only posted on.
+reports through it; that comes from the worker's thread and is only posted on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
-from streamkit.engine.checkpoint.checkpointer import Checkpointer, Entry, StoreCalls
-from streamkit.engine.checkpoint.future import SubmittedCheckpoint, already_saved
-from streamkit.engine.delivery.call import Caller, Code
+from streamkit.engine.checkpoint.checkpointer import Entry
+from streamkit.engine.checkpoint.link import Link
+from streamkit.engine.delivery.call import Caller
 from streamkit.engine.delivery.retry import halt_delay
-from streamkit.engine.delivery.worker import Ending, Limits, Worker
+from streamkit.engine.delivery.worker import Ending, Worker
+from streamkit.engine.house import House
 from streamkit.engine.ownership.start import first_start
-from streamkit.engine.reading import Reading
-from streamkit.engine.runtime import Promise, Runtime, Signal, Task
+from streamkit.engine.runtime import Promise, Signal, Task
 from streamkit.errors import (
-    CheckpointError,
-    CheckpointPositionError,
     ConfigurationError,
     FencedError,
     PartitionLostError,
     StreamkitError,
-    UnsupportedError,
 )
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.plugin import Broker, Claim, Observer
-from streamkit.processing import CheckpointFuture, Context
-from streamkit.settings import Settings
+from streamkit.plugin import Claim
+from streamkit.processing import Context
 
 __all__ = ["Assignment", "House"]
 
 RETRY_SECONDS = 0.2
 MAX_RETRY_SECONDS = 10.0
 MAX_RECLAIMS = 3
-
-
-@dataclass(slots=True)
-class House:
-    """What all assignments of one app share."""
-
-    runtime: Runtime
-    settings: Settings
-    code: Code
-    limits: Limits
-    broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
-    store: StoreCalls
-    store_metadata_characters: int
-    checkpointer: Checkpointer
-    reading: Reading
-    observer: Observer
-    worker_name: str
-    state: object
-    look_up: Callable[[Partition], Awaitable[Partition]]
-    """What discovery knows of a partition."""
-    partitions_of: Callable[[str], int]
-    """How many partitions a stream has now."""
 
 
 class Supervision(Protocol):
@@ -88,6 +62,7 @@ class Assignment:
         self._after = after
         self._over: list[Signal] = []
         self._entry: Entry | None = None
+        self._link = Link(partition, house.runtime, house.checkpointer, house.store_metadata_characters)
         self._task: Task | None = None
         self._has_ended = False
         self._read_halts = 0
@@ -137,12 +112,12 @@ class Assignment:
         caller = Caller(house.code)
         name = f"worker-{self.partition}"
         carrier = house.runtime.user(name) if caller.on_loop else house.runtime.thread(name)
-        context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self)
+        context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self._link)
         if checkpoint.pending is not None:
             context.pending = (checkpoint.pending, checkpoint.pending_state)
         worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room)
-        self.worker = worker
-        self._entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced)  # type: ignore[arg-type]
+        self.worker = self._link.worker = worker
+        self._entry = self._link.entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced)  # type: ignore[arg-type]
         self._entry.metadata = checkpoint.metadata
         house.checkpointer.add(self._entry)
         carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
@@ -388,64 +363,3 @@ class Assignment:
     def _settle(self, final: Literal["revoke", "end"], promise: Promise[bool]) -> None:
         assert self._entry is not None
         self._house.checkpointer.settle(self._entry, final, promise)
-
-    # -- CheckpointLink: called by the user's code, on the worker's carrier ---------------------------------------
-
-    def submit(self, position: Position | None, metadata: str) -> CheckpointFuture:
-        worker = self.worker
-        assert worker is not None
-        if worker.context.lost or self.is_over:
-            raise PartitionLostError(f"{self.partition} has left this worker; it cannot be checkpointed here")
-        if len(metadata) > self._house.store_metadata_characters:
-            raise CheckpointError(
-                f"checkpoint metadata of {len(metadata)} characters; this store takes {self._house.store_metadata_characters}"
-            )
-        low, high = self._lowest(worker), _highest(worker)
-        if position is None:
-            position = high
-        if position is None or (low is not None and position == low):
-            return already_saved() if position is None else self._submit(position, metadata)
-        if (low is not None and position < low) or high is None or high < position:
-            raise CheckpointPositionError(
-                f"{self.partition}: position {position} lies outside [{low}, {high}]: checkpoints move forward, and not beyond "
-                "what was delivered",
-                position=position,
-                low=low,
-                high=high,
-            )
-        return self._submit(position, metadata)
-
-    def _lowest(self, worker: Worker) -> Position | None:
-        """The last checkpoint, submitted or saved: none may go back behind it."""
-        saved, submitted = self.saved, worker.submitted
-        return saved if submitted is None else submitted if saved is None else max(saved, submitted)
-
-    def _submit(self, position: Position, metadata: str) -> CheckpointFuture:
-        assert self.worker is not None
-        self.worker.submitted = position
-        promise: Promise[None] = Promise()
-        self._post(self._submitted, position, metadata, promise)
-        return SubmittedCheckpoint(promise, lambda: self._post(self._urge))
-
-    def _submitted(self, position: Position, metadata: str, promise: Promise[None]) -> None:
-        assert self._entry is not None
-        self._house.checkpointer.submit(self._entry, position, metadata, promise)
-
-    def prepare(self, position: Position | None, state: bytes) -> CheckpointFuture:
-        raise UnsupportedError("prepare_checkpoint is not built yet", fix="use context.checkpoint")
-
-    def remaining(self) -> float | None:
-        worker = self.worker
-        ending = worker.ending if worker is not None else None
-        return None if ending is None else max(0.0, ending.deadline - self._house.runtime.monotonic())
-
-
-def _highest(worker: Worker) -> Position | None:
-    """The highest position that may be checkpointed now: of the running call, else of what has returned; END at the end."""
-    if worker.at_end:
-        return Position.END
-    running = worker.context.running
-    if running is not None:
-        index = min(running.done, len(running.batch) - 1)  # asked from another thread, the last record may be done already
-        return running.batch.slice(index, index + 1).last if running.by_record else running.batch.last
-    return worker.progress.position or (worker.context.start.position if worker.context.start.kind == "after" else None)

@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
-from streamkit.engine.assignment import Assignment, House
+from streamkit.engine.assignment import Assignment
 from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.pressure import Pressure
-from streamkit.engine.delivery.retry import RetryPolicy
-from streamkit.engine.delivery.worker import Ending, Limits
+from streamkit.engine.delivery.worker import Ending
+from streamkit.engine.house import House, limits_of
 from streamkit.engine.ownership.group import GroupOwnership
 from streamkit.engine.ownership.static import StaticOwnership
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
-from streamkit.errors import CheckpointError, ConfigurationError, DrainTimeoutError, StreamkitError
-from streamkit.model import Partition, Position, StartPosition
+from streamkit.engine.status import PartitionStatus, status_of
+from streamkit.engine.stopping import StopWatch
+from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
+from streamkit.model import Partition, Position
 from streamkit.plugin import Adapter, Assigned, Broker, CheckpointStore, Event, Failed, GroupBroker, Lost, Observer, Reader, Revoked
 from streamkit.settings import Settings
 
-__all__ = ["PartitionStatus", "Parts", "Supervisor"]
+__all__ = ["Parts", "Supervisor"]
 
 TICK_SECONDS = 0.25
-IDLE_MEMBER_SECONDS = 1.0
 REASSIGN_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
@@ -47,29 +48,6 @@ class Parts:
     state: object = None
 
 
-@dataclass(frozen=True, slots=True)
-class PartitionStatus:
-    """One line of health."""
-
-    partition: Partition
-    state: Literal["claiming", "starting", "running", "caught up", "halted", "ending"]
-    epoch: int
-    position: Position | None
-    saved: Position | None
-    in_flight: int
-    problem: str = ""
-
-
-@dataclass(slots=True)
-class _Watch:
-    """What `STREAMKIT_STOP` looks at."""
-
-    tips: dict[Partition, Position | None] = field(default_factory=dict)
-    records: int = -1
-    quiet_since: float = 0.0
-    unowned_since: float | None = None
-
-
 class Supervisor:
     """One app. `run` once, on the control carrier; `stop` from anywhere."""
 
@@ -85,7 +63,6 @@ class Supervisor:
         self._fenced: dict[Partition, tuple[float, int]] = {}
         """Ours by the group, but fenced in the store: when to begin again, and the epoch."""
         self._known: dict[Partition, Partition] = {}
-        self._watch = _Watch()
         self._stopping = False
         self._abandoned = False
         self._fatal: Exception | None = None
@@ -93,6 +70,7 @@ class Supervisor:
         self._reading: Reading
         self._checkpointer: Checkpointer
         self._house: House
+        self._watch: StopWatch
         self._is_reading = False
         self._reading_over = False
 
@@ -108,7 +86,7 @@ class Supervisor:
 
     def snapshot(self) -> list[PartitionStatus]:
         """Every assigned partition, as it stands now."""
-        return [_status(assignment) for assignment in list(self._assignments.values())]
+        return [status_of(assignment) for assignment in list(self._assignments.values())]
 
     @property
     def assignments(self) -> Mapping[Partition, Assignment]:
@@ -134,7 +112,7 @@ class Supervisor:
             while not self._stopping:
                 await self._signal.wait(TICK_SECONDS)
                 self._assign_fenced()
-                if not self._stopping and await self._is_done():
+                if not self._stopping and await self._watch.is_done():
                     self._stop(str(self._parts.settings.stop))
             unfinished = () if self._abandoned else await self._drain()
         finally:
@@ -155,11 +133,12 @@ class Supervisor:
         if parts.store_adapter is not None:
             await runtime.io.call("open-store", parts.store_adapter.open())
         await self._discover()
+        tips: dict[Partition, Position | None] = {}
         if parts.settings.stop.kind == "at_end":
             known = list(self._known.values())
-            tips = await runtime.io.call("tips", parts.broker.tips(known))
-            self._watch.tips = dict(zip(known, tips, strict=True))
+            tips = dict(zip(known, await runtime.io.call("tips", parts.broker.tips(known)), strict=True))
         self._assemble()
+        self._watch = StopWatch(self._house, self._assignments, tips)
         carrier = self._reading_carrier
         carrier.spawn("reading", self._reading.run(), lambda error: runtime.control.post(self._reading_ended, error))
         runtime.control.spawn("checkpointer", self._checkpointer.run(), self._task_ended)
@@ -209,7 +188,7 @@ class Supervisor:
             runtime=runtime,
             settings=settings,
             code=parts.code,
-            limits=_limits(settings, parts.code),
+            limits=limits_of(settings, parts.code),
             broker=parts.broker,
             store=calls,
             store_metadata_characters=store.capabilities.metadata_characters,
@@ -388,90 +367,3 @@ class Supervisor:
         for assignment in list(self._assignments.values()):
             assignment.end(Ending("abandoned", "abandoned"))
         self._stop("abandoned")
-
-    # -- when to stop ---------------------------------------------------------------------------------------------
-
-    async def _is_done(self) -> bool:
-        stop = self._parts.settings.stop
-        if stop.kind == "idle":
-            return self._is_idle(stop.idle_seconds or 0.0)
-        if stop.kind == "at_end":
-            return await self._is_at_end()
-        return False
-
-    def _is_idle(self, seconds: float) -> bool:
-        now = self._runtime.monotonic()
-        busy = any(a.worker is not None and a.worker.queued_records and a.halted is None for a in self._assignments.values())
-        if busy or self._reading.records != self._watch.records:
-            self._watch.records = self._reading.records
-            self._watch.quiet_since = now
-        return now - self._watch.quiet_since >= seconds
-
-    async def _is_at_end(self) -> bool:
-        now = self._runtime.monotonic()
-        if self._assignments:
-            self._watch.unowned_since = None
-            return all(self._has_reached_tip(assignment) for assignment in self._assignments.values())
-        if self._watch.unowned_since is None:
-            self._watch.unowned_since = now
-        if now - self._watch.unowned_since < IDLE_MEMBER_SECONDS:
-            return False
-        self._watch.unowned_since = now
-        try:
-            checkpoints = {c.partition: c.at for c in await self._house.store.list()}
-        except CheckpointError as error:
-            self._parts.observer.on_problem("looking whether the group is at its tips", error)
-            return False
-        return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._watch.tips.items())
-
-    def _has_reached_tip(self, assignment: Assignment) -> bool:
-        if assignment.is_caught_up or assignment.halted is not None:
-            return True
-        if assignment.worker is None or assignment.partition not in self._watch.tips:
-            return False
-        tip = self._watch.tips[assignment.partition]
-        position = assignment.worker.progress.position
-        return tip is None or (position is not None and position >= tip) or _is_past(assignment.start, tip)
-
-
-def _is_past(at: StartPosition | None, tip: Position) -> bool:
-    """Whether going on from there would bring nothing up to `tip`."""
-    if at is None or at.position is None:
-        return False
-    return at.position >= tip if at.kind == "after" else at.position > tip
-
-
-def _limits(settings: Settings, code: Code) -> Limits:
-    by_record = code.facts.by == "record"
-    return Limits(
-        # Progress is looked at between calls when it is counted: a handler of records gets no more at once than one save is for.
-        max_batch=min(settings.max_batch, settings.checkpoint_records or settings.max_batch) if by_record else settings.max_batch,
-        max_wait_seconds=settings.max_wait.total_seconds(),
-        retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
-        on_failure="stop" if settings.on_failure == "stop" else "halt",
-    )
-
-
-def _status(assignment: Assignment) -> PartitionStatus:
-    worker = assignment.worker
-    state: Literal["claiming", "starting", "running", "caught up", "halted", "ending"] = "running"
-    if assignment.ending is not None:
-        state = "ending"
-    elif worker is None:
-        state = "claiming"
-    elif assignment.halted is not None:
-        state = "halted"
-    elif not worker.ready.done():
-        state = "starting"
-    elif assignment.is_caught_up and not worker.queued_records:
-        state = "caught up"
-    problem = assignment.halted or assignment.problem
-    return PartitionStatus(
-        assignment.partition,
-        state,
-        assignment.epoch,
-        worker.snapshot().position if worker is not None else None,
-        assignment.saved,
-        worker.in_flight if worker is not None else 0,
-        str(problem) if problem is not None else "",
-    )

@@ -69,7 +69,9 @@ class Script:
         return partition
 
     def write(self, record: NewRecord, partition: Partition, now: float) -> Record:
-        """Append to the log of a partition."""
+        """Append to the log of a partition. Raises ValueError if it is closed."""
+        if partition in self.ended:
+            raise ValueError(f"{partition} is closed: nothing can be written to it any more")
         log = self.logs[partition]
         position = Position(len(log))
         time = datetime.fromtimestamp(now, UTC)

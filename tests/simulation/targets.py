@@ -39,6 +39,9 @@ class Hands:
     """How often an async call takes longer than a rebalance waits."""
     dead: bool = False
 
+    def is_dead(self) -> bool:
+        return self.dead
+
     def fate(self, what: str = "handler") -> Outcome | None:
         """None: all well. Raises or returns what a handler may."""
         throw = self.dice.random()
@@ -66,7 +69,7 @@ class Hands:
 def record_def(hands: Hands) -> object:
     @record_processor
     def handle(record: Record, context: Context) -> Outcome | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         hands.ledger.called(hands.worker, context, [record.position])
         if (outcome := hands.fate()) is not None:
@@ -80,11 +83,11 @@ def record_def(hands: Hands) -> object:
 def record_async(hands: Hands) -> object:
     @record_processor
     async def handle(record: Record, context: Context) -> Outcome | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         hands.ledger.called(hands.worker, context, [record.position])
         await hands.dawdle()
-        if hands.dead:
+        if hands.is_dead():
             return None
         if (outcome := hands.fate()) is not None:
             return outcome
@@ -97,7 +100,7 @@ def record_async(hands: Hands) -> object:
 def batch_def(hands: Hands) -> object:
     @processor
     def handle(batch: Batch, context: Context) -> Outcome | Mapping[Record, Outcome] | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         return _judged(hands, batch, context)
 
@@ -107,10 +110,10 @@ def batch_def(hands: Hands) -> object:
 def batch_async(hands: Hands) -> object:
     @processor
     async def handle(batch: Batch, context: Context) -> Outcome | Mapping[Record, Outcome] | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         await hands.dawdle()
-        return None if hands.dead else _judged(hands, batch, context)
+        return None if hands.is_dead() else _judged(hands, batch, context)
 
     return handle
 
@@ -136,7 +139,7 @@ def manual_def(hands: Hands) -> object:
 
     @processor(checkpoint="manual")
     def handle(batch: Batch, context: Context) -> Outcome | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         hands.ledger.called(hands.worker, context, [record.position for record in batch])
         for record in batch:
@@ -155,11 +158,11 @@ def manual_async(hands: Hands) -> object:
 
     @record_processor(checkpoint="manual")
     async def handle(record: Record, context: Context) -> Outcome | None:
-        if hands.dead:
+        if hands.is_dead():
             return None
         hands.ledger.called(hands.worker, context, [record.position])
         await hands.dawdle()
-        if hands.dead:
+        if hands.is_dead():
             return None
         if (outcome := hands.fate()) is not None:
             return outcome
@@ -167,7 +170,7 @@ def manual_async(hands: Hands) -> object:
         future = context.checkpoint()
         if hands.dice.random() < 0.2:
             await future
-            if not hands.dead:
+            if not hands.is_dead():
                 hands.check_saved(context, record.position)
         return None
 
@@ -182,7 +185,7 @@ def flushing(hands: Hands) -> object:
             hands.fate("initialize")
 
         def process(self, batch: Batch, context: Context) -> Outcome | None:
-            if hands.dead:
+            if hands.is_dead():
                 return None
             hands.ledger.called(hands.worker, context, [record.position for record in batch])
             if (outcome := hands.fate()) is not None:
@@ -192,7 +195,7 @@ def flushing(hands: Hands) -> object:
             return None
 
         def flush(self, context: Context) -> None:
-            if hands.dead:
+            if hands.is_dead():
                 return
             hands.fate("flush")
             if (last := getattr(self, "last", None)) is not None:
@@ -213,7 +216,7 @@ def flushing_async(hands: Hands) -> object:
             hands.fate("initialize")
 
         async def process(self, batch: Batch, context: Context) -> Outcome | None:
-            if hands.dead:
+            if hands.is_dead():
                 return None
             hands.ledger.called(hands.worker, context, [record.position for record in batch])
             self.alone("process")
@@ -221,7 +224,7 @@ def flushing_async(hands: Hands) -> object:
                 await hands.dawdle()
             finally:
                 self.inside = ""
-            if hands.dead:
+            if hands.is_dead():
                 return None
             if (outcome := hands.fate()) is not None:
                 return outcome
@@ -230,7 +233,7 @@ def flushing_async(hands: Hands) -> object:
             return None
 
         async def flush(self, context: Context) -> None:
-            if hands.dead:
+            if hands.is_dead():
                 return
             last = self.last
             self.alone("flush")
@@ -239,7 +242,7 @@ def flushing_async(hands: Hands) -> object:
             finally:
                 self.inside = ""
             hands.fate("flush")
-            if last is not None and not hands.dead:
+            if last is not None and not hands.is_dead():
                 hands.ledger.note(hands.worker, "flushed", context.partition.id, last)
                 hands.ledger.durable(context, last)
 
@@ -263,7 +266,7 @@ def manual_buffer(hands: Hands) -> object:
             self.future: CheckpointFuture | None = None
 
         def process(self, batch: Batch, context: Context) -> Outcome | None:
-            if hands.dead:
+            if hands.is_dead():
                 return None
             hands.ledger.called(hands.worker, context, [record.position for record in batch])
             if (outcome := hands.fate()) is not None:
@@ -276,7 +279,7 @@ def manual_buffer(hands: Hands) -> object:
             return None
 
         def hand_in(self, context: Context) -> None:
-            if self.waiting and not hands.dead:
+            if self.waiting and not hands.is_dead():
                 hands.ledger.durable(context, self.waiting[-1])
                 self.future = context.checkpoint(self.waiting[-1])
                 self.waiting.clear()

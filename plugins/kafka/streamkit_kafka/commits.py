@@ -1,4 +1,10 @@
-"""The two calls that stores make on a consumer: commit many offsets, and read committed ones; every partition's own error is looked at."""
+"""The two calls that stores make on a consumer: commit many offsets, and read committed ones. Each partition's own error counts.
+
+librdkafka's synchronous commit knows no timeout: with a coordinator that does not answer it blocked its thread, and every
+poll behind it, for as long as we looked (100 s; librdkafka 2.14.3, a frozen broker and a killed one). Reading a committed
+offset does know one, and asks the same coordinator, so it goes first: one round trip more for a bounded save. What is left is a
+coordinator that dies in the millisecond between the two.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +19,12 @@ from streamkit_kafka.errors import store_error, translated, translation
 __all__ = ["commit", "read_committed"]
 
 
-def commit(consumer: Consumer, targets: list[TopicPartition]) -> list[Exception | None]:
+def commit(consumer: Consumer, targets: list[TopicPartition], timeout_seconds: float) -> list[Exception | None]:
     """One synchronous request for all of them; one answer for each, None when the coordinator has it.
 
     Raises StoreUnavailableError or StoreThrottledError when none was written and all may be tried again.
     """
+    _check_coordinator(consumer, targets[0], timeout_seconds)
     try:
         # The targets are named: a commit without arguments would send what an earlier assignment left behind (#700).
         written = consumer.commit(offsets=targets, asynchronous=False)
@@ -29,6 +36,16 @@ def commit(consumer: Consumer, targets: list[TopicPartition]) -> list[Exception 
         return [known] * len(targets)
     answers = {(p.topic, p.partition): p.error for p in written}
     return [_answer(target, answers) for target in targets]
+
+
+def _check_coordinator(consumer: Consumer, target: TopicPartition, timeout_seconds: float) -> None:
+    try:
+        consumer.committed([TopicPartition(target.topic, target.partition)], timeout=timeout_seconds)
+    except (KafkaException, RuntimeError) as error:
+        known = translation(error, "looking for the group's coordinator", reading=store_error)
+        if isinstance(known, StoreUnavailableError):
+            raise known from error
+        # It answers; what it minds, the commit will say of each partition.
 
 
 def _answer(target: TopicPartition, answers: dict[Key, KafkaError | None]) -> Exception | None:

@@ -57,7 +57,7 @@ class GroupOffsets(CheckpointStore):
                     refusal = error
             answers.append(refusal)
         if accepted:
-            outcomes = commit(self._core.consumer, [target for _, target in accepted])
+            outcomes = commit(self._core.consumer, [target for _, target in accepted], self._core.request_seconds)
             for (number, _), outcome in zip(accepted, outcomes, strict=True):
                 answers[number] = outcome
         return [grant if answer is None else answer for answer, (_, grant) in zip(answers, checkpoints, strict=True)]

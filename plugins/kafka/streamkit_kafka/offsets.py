@@ -79,7 +79,7 @@ class KafkaOffsets(Adapter[KafkaSettings], CheckpointStore):
             except StreamkitError as error:
                 answers[number] = error
         if targets:
-            for number, problem in zip(targets, commit(self._consumer, [*targets.values()]), strict=True):
+            for number, problem in zip(targets, commit(self._consumer, [*targets.values()], self.settings.request_seconds), strict=True):
                 if problem is not None:
                     answers[number] = problem
         return answers

@@ -54,7 +54,7 @@ def troubled(plan: dict[str, tuple[float, int]], overlaps: list[str]) -> type[Pr
 
 def perform(h: Harness, command: str, argument: object) -> None:
     if command == "write" and isinstance(argument, int):
-        h.write(*[b"x"] * argument)
+        h.write(*[b"x"] * (0 if h.script.ended else argument))
     elif command == "advance" and isinstance(argument, float):
         h.advance(argument)
     elif command == "revoke briefly":
@@ -140,10 +140,12 @@ def test_exactly_one_hook_tells_the_end(how: str) -> None:
         h.advance(1)
         getattr(h, how)()
         ends = [hook for hook in h.hooks if hook in ("partition_ended", "partition_revoked", "partition_lost")]
-        assert ends == [{"revoke": "partition_revoked", "stop": "partition_revoked", "lose": "partition_lost", "end": "partition_ended"}[how]]
+        assert ends == [
+            {"revoke": "partition_revoked", "stop": "partition_revoked", "lose": "partition_lost", "end": "partition_ended"}[how]
+        ]
 
 
-def test_a_partition_whose_end_could_not_be_saved_is_told_that_it_was_revoked() -> None:
+def test_a_partition_whose_end_could_not_be_saved_is_told_that_it_was_lost() -> None:
     from streamkit.errors import StoreUnavailableError
 
     with Harness(troubled({}, [])) as h:
@@ -155,5 +157,5 @@ def test_a_partition_whose_end_could_not_be_saved_is_told_that_it_was_revoked() 
         h.script.failures.clear()
         h.assign()  # and the next owner is told the end again
         h.settle()
-        assert h.hooks[-3:] == ["initialize", "partition_ended", "close"]
+        assert h.hooks[-4:] == ["initialize", "flush", "partition_ended", "close"]
         assert h.checkpoint == Position.END

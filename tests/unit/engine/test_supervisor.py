@@ -320,6 +320,22 @@ def test_a_loss_sets_context_lost_while_the_call_runs() -> None:
         assert h.hooks == ["initialize", "process", "partition_lost", "close"]
 
 
+def test_what_a_call_does_after_a_loss_is_neither_counted_nor_reported() -> None:
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        while not context.lost:
+            await asyncio.sleep(0.1)
+        raise InterruptedError("gave up")
+
+    notes = Notes()
+    with Harness(handle, observer=notes) as h:
+        h.write(b"a")
+        h.advance(1)
+        h.lose()
+        assert len(h.errors) == 1
+        assert notes.named("attempt failed") == []
+
+
 def test_a_loss_during_a_revoke_is_a_loss() -> None:
     with Harness(slow(10)) as h:
         h.write(b"a")

@@ -156,7 +156,7 @@ def test_large_records_respect_the_byte_budget_after_the_first_of_them(kafka):
 
 @pytest.mark.parametrize(("group_protocol", "pattern"), [("classic", "^{0}"), ("classic", "^{0}-.$"), ("consumer", "^{0}")])
 def test_a_pattern_finds_topics_and_new_ones_too(kafka, group_protocol, pattern):
-    """With KIP-848 the broker looks for new topics itself, every 10 s at best: group.consumer.regex.refresh.interval.ms."""
+    """With KIP-848 the broker looks for new topics itself, every 10 s."""
     from streamkit_sandbox.kafka_topics import create_topic
 
     servers = kafka.server.bootstrap_servers

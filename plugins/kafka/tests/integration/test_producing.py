@@ -50,7 +50,13 @@ def test_what_is_answered_is_there_with_all_that_a_record_has(kafka):
 
 def test_one_bad_record_does_not_fail_the_others(kafka):
     topic = kafka.topic(1)
-    records = [NewRecord(b"1"), NewRecord(b"x" * 2_000_000), NewRecord(b"2", partition="9"), NewRecord(b"3", partition="zero"), NewRecord(b"4")]
+    records = [
+        NewRecord(b"1"),
+        NewRecord(b"x" * 2_000_000),
+        NewRecord(b"2", partition="9"),
+        NewRecord(b"3", partition="zero"),
+        NewRecord(b"4"),
+    ]
     answers = sending(kafka, lambda producer: producer.send(topic, records), options={"message.timeout.ms": 3000})
     assert [type(answer) for answer in answers] == [type(None), BrokerError, StreamGoneError, BrokerError, type(None)]
     assert "message.max.bytes" in answers[1].fix
@@ -79,8 +85,21 @@ def test_sends_of_many_pipelines_run_beside_one_another_and_keys_keep_their_orde
 
 
 def test_without_an_acknowledgement_the_answer_is_an_error_in_bounded_time(kafka):
-    topic = kafka.topic(1, min_insync_replicas=2)
-    [answer] = sending(kafka, lambda producer: producer.send(topic, [NewRecord(b"x")]), options={"message.timeout.ms": 1500})
+    from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.kafka_topics import create_topic
+
+    with KafkaServer() as server:
+        topic = create_topic(server.bootstrap_servers, 1, {})
+
+        async def into_the_void(producer):
+            server.pause()
+            try:
+                return await producer.send(topic, [NewRecord(b"x")])
+            finally:
+                server.resume()
+
+        fields = {"bootstrap_servers": server.bootstrap_servers, "options": {"message.timeout.ms": 1500}}
+        [answer] = sending(kafka, into_the_void, **fields)
     assert isinstance(answer, BrokerUnavailableError)
     assert answer.retryable
 

@@ -14,8 +14,10 @@ PEER = """
 import sys
 from confluent_kafka import Consumer
 servers, group, topic, protocol = sys.argv[1:]
-extra = {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 1000, "heartbeat.interval.ms": 300}
-consumer = Consumer({"bootstrap.servers": servers, "group.id": group, "group.protocol": protocol, **(extra if protocol == "classic" else {})})
+config = {"bootstrap.servers": servers, "group.id": group, "group.protocol": protocol}
+if protocol == "classic":
+    config |= {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 1000, "heartbeat.interval.ms": 300}
+consumer = Consumer(config)
 consumer.subscribe([topic])
 while True:
     consumer.poll(0.1)
@@ -151,7 +153,7 @@ def test_a_commit_during_a_rebalance_is_kept_not_fenced(kafka):
     answers = []
 
     def rebalanced():
-        answers.extend(old.save([partition for partition in old.grants]))
+        answers.extend(old.save(list(old.grants)))
         return len(new.grants) == 2
 
     kafka.until(rebalanced, old, new)

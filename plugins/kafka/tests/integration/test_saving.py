@@ -35,7 +35,9 @@ def test_absence_is_proven_and_what_was_saved_is_found(kafka, store):
     assert (found.at, found.metadata, found.partitions_at_start) == (saved.at, saved.metadata, 4)
 
 
-@pytest.mark.parametrize("start", [StartPosition.at(Position(0)), StartPosition.at(Position(7)), StartPosition.after(Position(7, token="0"))])
+@pytest.mark.parametrize(
+    "start", [StartPosition.at(Position(0)), StartPosition.at(Position(7)), StartPosition.after(Position(7, token="0"))]
+)
 def test_a_start_is_saved_as_the_next_offset(kafka, store, start):
     partition = Partition(kafka.topic(1), "0")
     kafka.drive(store.save([(Checkpoint(partition, start), Grant(None))]))
@@ -131,4 +133,3 @@ def test_an_operator_moves_and_forgets_checkpoints(kafka, store):
     assert kafka.drive(store.list()) == []
     assert claimed(kafka, store, both[0]) is None
     kafka.drive(store.delete(both))
-

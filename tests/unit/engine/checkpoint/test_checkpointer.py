@@ -155,6 +155,27 @@ def test_tries_of_a_failing_store_are_spaced_even_when_somebody_waits() -> None:
         assert h.checkpoint == 0
 
 
+def test_somebody_who_asks_again_and_again_does_not_make_the_tries_more_frequent() -> None:
+    @record_processor(checkpoint="manual")
+    def handle(record: Record, context: Context) -> None:
+        future = context.checkpoint()
+        while not future.done():
+            try:
+                future.result(timeout=0.02)
+            except TimeoutError:
+                continue
+
+    with Harness(handle) as h:
+        h.script.fail("save", StoreUnavailableError("gone"), times=99)
+        before = saves(h)
+        h.write(b"a")
+        h.advance(10)
+        assert 5 <= saves(h) - before < 12
+        h.script.failures.clear()
+        h.settle()
+        assert h.checkpoint == 0
+
+
 def test_a_second_outage_is_reported_again() -> None:
     notes = Notes()
     with Harness(failing({}), observer=notes) as h:

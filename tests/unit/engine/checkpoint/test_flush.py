@@ -91,7 +91,7 @@ def test_flush_comes_before_the_checkpoint_of_a_revoke() -> None:
 
 def test_flush_comes_before_end_and_stop() -> None:
     made = buffering()
-    with Harness(made, partitions=2, checkpoint_interval="1h") as h:
+    with Harness(made, partitions=2, checkpoint_interval="30s") as h:
         h.write(b"a", partition="0")
         h.write(b"b", partition="1")
         h.end(partition="0")

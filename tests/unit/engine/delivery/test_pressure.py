@@ -17,9 +17,7 @@ class Load:
     in_flight: int = 0
 
 
-limits = st.builds(
-    Pressure, max_batch=st.integers(1, 2000), max_in_flight=st.integers(1, 5000), max_bytes=st.integers(1024, 1 << 20)
-)
+limits = st.builds(Pressure, max_batch=st.integers(1, 2000), max_in_flight=st.integers(1, 5000), max_bytes=st.integers(1024, 1 << 20))
 loads = st.integers(0, 6000).flatmap(
     lambda queued: st.builds(
         Load,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_waits_between_attempts_are_jittered_over_the_whole_range() -> None:
             clock[:] = [h]
             h.deliver(b"a")
             assert h.errors
-        waits.append([after - before for before, after in zip(times, times[1:], strict=False)])
+        waits.append([after - before for before, after in pairwise(times)])
     firsts, seconds, thirds = zip(*waits, strict=True)
     assert max(firsts) <= 10.001
     assert max(seconds) <= 20.001

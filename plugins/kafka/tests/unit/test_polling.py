@@ -1,0 +1,352 @@
+"""What a poll returns when callbacks run in the middle of it. A scripted consumer, because no broker does this on demand."""
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from streamkit_kafka import consumer as consumer_module
+from streamkit_kafka.membership import KafkaMembership
+from streamkit_kafka.settings import KafkaSettings
+
+from streamkit.errors import BrokerError, BrokerUnavailableError, FencedError, PositionInvalidError, StoreUnavailableError
+from streamkit.model import Batch, Checkpoint, Partition, Position, StartPosition
+from streamkit.plugin import Assigned, Budget, CaughtUp, Failed, Lost
+
+BUDGET = Budget(100, 1 << 20, 0.05)
+P0, P1 = Partition("t", "0"), Partition("t", "1")
+
+
+def message(partition, offset, error=None):
+    return Message(topic="t", partition=partition, offset=offset, value=b"x", error=error)
+
+
+def tp(*numbers):
+    return [TopicPartition("t", number) for number in numbers]
+
+
+class Script:
+    """A consumer that does what a test says: each step of `steps` runs inside poll or consume and returns messages."""
+
+    def __init__(self):
+        self.steps = []
+        self.calls = []
+        self.local = set()
+        self.callbacks = {}
+        self.watermarks = (0, 100)
+
+    def subscribe(self, topics, **callbacks):
+        self.callbacks = callbacks
+
+    def poll(self, timeout):
+        found = self.steps.pop(0)() if self.steps else []
+        self.rest = found[1:]
+        return found[0] if found else None
+
+    def consume(self, count, timeout):
+        more = self.steps.pop(0)() if self.steps else []
+        return self.rest + more
+
+    def incremental_assign(self, partitions):
+        self.calls.append(("assign", [(p.partition, p.offset) for p in partitions]))
+        self.local |= {p.partition for p in partitions}
+
+    def incremental_unassign(self, partitions):
+        assert {p.partition for p in partitions} <= self.local, "unassigning what is not assigned hangs the rebalance"
+        self.calls.append(("unassign", [p.partition for p in partitions]))
+        self.local -= {p.partition for p in partitions}
+
+    def assignment(self):
+        return tp(*self.local)
+
+    def seek(self, where):
+        self.calls.append(("seek", where.partition, where.offset))
+
+    def pause(self, partitions):
+        self.calls.append(("pause", [p.partition for p in partitions]))
+
+    def resume(self, partitions):
+        self.calls.append(("resume", [p.partition for p in partitions]))
+
+    def get_watermark_offsets(self, partition, timeout=0, cached=False):
+        return self.watermarks
+
+    def consumer_group_metadata(self):
+        return b"CGMDv2:\x05\x00\x00\x00g"
+
+    def committed(self, partitions, timeout):
+        return partitions
+
+    def commit(self, offsets, asynchronous):
+        self.calls.append(("commit", [(p.partition, p.offset) for p in offsets]))
+        return offsets
+
+    def close(self):
+        self.callbacks["on_revoke"](self, tp(*self.owned))
+
+    # what a broker does inside a poll
+    owned = ()
+
+    def give(self, *numbers):
+        self.callbacks["on_assign"](self, tp(*numbers))
+
+    def revoke(self, *numbers):
+        self.callbacks["on_revoke"](self, tp(*numbers))
+
+    def lose(self, *numbers):
+        self.callbacks["on_lost"](self, tp(*numbers))
+
+
+class Clock:
+    broker, group, worker = "kafka", "g", "w"
+    now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def unix_time(self):
+        return self.now
+
+
+def drive(coroutine):
+    try:
+        coroutine.send(None)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("suspended")
+
+
+@pytest.fixture
+def script(monkeypatch):
+    script = Script()
+    monkeypatch.setattr(consumer_module, "new_consumer", lambda config, on_error: script)
+    return script
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def member(script, clock):
+    """Owns both partitions and reads them from 0."""
+    settings = KafkaSettings(bootstrap_servers="b")
+    config = {"socket.timeout.ms": 1000}
+    made = KafkaMembership(settings, clock, config, ["t"], lambda revoked: None, lambda topic, number: Partition(topic, str(number)))
+    poll(made, script, lambda: script.give(0, 1) or [])
+    for partition in (P0, P1):
+        drive(made.add(partition, StartPosition.at(Position(0))))
+    poll(made, script, lambda: [])
+    script.calls.clear()
+    return made
+
+
+def poll(member, script, *steps):
+    script.steps = list(steps)
+    return drive(member.poll(BUDGET))
+
+
+def batches(events):
+    return {event.partition.id: [record.position.sequence for record in event] for event in events if isinstance(event, Batch)}
+
+
+def test_messages_of_a_partition_revoked_in_the_same_call_are_dropped(member, script):
+    events = poll(member, script, lambda: [message(0, 1), message(1, 1)], lambda: script.revoke(0) or [])
+    assert batches(events) == {"1": [1]}
+    assert script.calls == [("unassign", [0])]
+
+
+def test_messages_of_a_partition_revoked_and_given_again_in_the_same_call_are_dropped(member, script):
+    events = poll(member, script, lambda: [message(0, 1)], lambda: script.revoke(0) or script.give(0) or [message(0, 2)])
+    assert batches(events) == {}
+    assert [event.partitions for event in events if isinstance(event, Assigned)] == [(P0,)]
+
+
+def test_a_loss_is_told_and_its_messages_are_dropped(member, script):
+    events = poll(member, script, lambda: [message(0, 1)], lambda: script.lose(0, 1) or [])
+    assert events == [Lost((P0, P1))]
+    assert script.calls == [("unassign", [0, 1])]
+
+
+def test_an_assignment_without_the_loss_before_it_tells_the_loss_too(member, script):
+    """librdkafka #5604: the lost flag can be swallowed."""
+    events = poll(member, script, lambda: script.give(0) or [])
+    assert events == [Lost((P0,)), Assigned((P0,), 5)]
+
+
+def test_only_what_is_assigned_locally_is_unassigned(member, script):
+    poll(member, script, lambda: script.give(2) or [])
+    script.calls.clear()
+    poll(member, script, lambda: script.revoke(1, 2) or [])
+    assert script.calls == [("unassign", [1])]
+
+
+def test_an_empty_assignment_is_answered_too(member, script):
+    assert poll(member, script, lambda: script.give() or []) == []
+    assert script.calls == [("assign", [])]
+
+
+def test_outside_the_callbacks_a_group_never_unassigns(member, script):
+    drive(member.remove([P0]))
+    poll(member, script, lambda: [])
+    drive(member.add(P0, StartPosition.at(Position(7))))
+    poll(member, script, lambda: [])
+    assert script.calls == [("pause", [0]), ("seek", 0, 7), ("resume", [0])]
+
+
+def test_what_is_left_over_from_before_a_seek_is_dropped(member, script):
+    drive(member.remove([P0]))
+    drive(member.add(P0, StartPosition.at(Position(7))))
+    assert batches(poll(member, script, lambda: [message(0, 5), message(0, 6), message(0, 8)])) == {"0": [8]}
+
+
+def test_a_reader_that_goes_back_by_itself_is_not_silenced(member, script):
+    """The engine sees that, closes the partition and opens it at its own position."""
+    drive(member.remove([P0]))
+    drive(member.add(P0, StartPosition.at(Position(7))))
+    assert batches(poll(member, script, lambda: [message(0, 8)])) == {"0": [8]}
+    assert batches(poll(member, script, lambda: [message(0, 3)])) == {"0": [3]}
+
+
+def test_a_revoke_before_the_add_was_carried_out_takes_it_back(member, script, clock):
+    poll(member, script, lambda: script.give(2) or [])
+    drive(member.add(Partition("t", "2"), StartPosition.at(Position(0))))
+    clock.now += 60  # a long pause: first hear what has happened, then assign
+    script.calls.clear()
+    poll(member, script, lambda: script.lose(2) or [])
+    assert ("assign", [(2, 0)]) not in script.calls
+
+
+def test_a_failing_consume_costs_no_message(member, script):
+    def fail():
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+
+    assert batches(poll(member, script, lambda: [message(0, 1)], fail)) == {"0": [1]}
+    with pytest.raises(BrokerUnavailableError):
+        poll(member, script)
+    assert batches(poll(member, script, lambda: [message(0, 2)])) == {"0": [2]}
+
+
+@pytest.mark.parametrize(
+    "code", [KafkaError._TRANSPORT, KafkaError._MAX_POLL_EXCEEDED, KafkaError.REBALANCE_IN_PROGRESS, KafkaError._TIMED_OUT]
+)
+def test_what_librdkafka_repairs_by_itself_is_no_event(member, script, code):
+    assert batches(poll(member, script, lambda: [message(-1, 0, KafkaError(code)), message(0, 1)])) == {"0": [1]}
+
+
+def test_the_end_is_caught_up_after_its_messages(member, script):
+    events = poll(member, script, lambda: [message(0, 1), message(0, 2, KafkaError(KafkaError._PARTITION_EOF))])
+    assert batches(events) == {"0": [1]}
+    assert events[-1] == CaughtUp(P0)
+
+
+def test_an_error_of_one_partition_fails_that_one_alone(member, script):
+    events = poll(member, script, lambda: [message(0, 1, KafkaError(KafkaError._BAD_MSG)), message(1, 1)])
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert (failed.partition, batches(events)) == (P0, {"1": [1]})
+    assert batches(poll(member, script, lambda: [message(0, 2), message(1, 2)])) == {"1": [2]}
+
+
+def test_a_truncated_log_is_invalid_not_expired(member, script):
+    script.watermarks = (0, 50)
+    [failed] = poll(member, script, lambda: [message(0, 30, KafkaError(KafkaError._AUTO_OFFSET_RESET))])
+    assert isinstance(failed.error, PositionInvalidError)
+
+
+def test_a_failed_partition_is_assigned_anew_after_the_callbacks_have_been_served(member, script):
+    poll(member, script, lambda: [message(0, 1, KafkaError(KafkaError._AUTO_OFFSET_RESET))])
+    drive(member.add(P0, StartPosition.at(Position(4))))
+    poll(member, script, lambda: [], lambda: [])
+    assert script.calls == [("unassign", [0]), ("assign", [(0, 4)]), ("resume", [0])]
+
+
+def test_a_failed_partition_that_is_revoked_first_is_left_alone(member, script):
+    poll(member, script, lambda: [message(0, 1, KafkaError(KafkaError._AUTO_OFFSET_RESET))])
+    drive(member.add(P0, StartPosition.at(Position(4))))
+    poll(member, script, lambda: script.revoke(0) or [])
+    assert script.calls == [("unassign", [0])]
+
+
+def test_an_error_for_everybody_is_raised_after_the_batches_before_it(member, script):
+    steps = [lambda: [message(0, 1), message(-1, 0, KafkaError(KafkaError._FATAL, "unsupported group protocol"))]]
+    assert batches(poll(member, script, *steps)) == {"0": [1]}
+    with pytest.raises(BrokerError) as caught:
+        poll(member, script)
+    assert "GROUP_PROTOCOL=classic" in caught.value.fix
+
+
+def test_messages_of_two_topics_with_one_number_are_kept_apart(script, clock):
+    settings = KafkaSettings(bootstrap_servers="b")
+    config = {"socket.timeout.ms": 1000}
+    made = KafkaMembership(settings, clock, config, ["^."], lambda revoked: None, lambda topic, number: Partition(topic, str(number)))
+    both = [TopicPartition("t", 0), TopicPartition("u", 0)]
+    poll(made, script, lambda: script.callbacks["on_assign"](script, both) or [])
+    for name in ("t", "u"):
+        drive(made.add(Partition(name, "0"), StartPosition.at(Position(0))))
+    mixed = [Message(topic=topic, partition=0, offset=offset, value=topic.encode()) for offset, topic in enumerate("tutu")]
+    found = poll(made, script, lambda: mixed)
+    assert {str(batch.partition): list(batch.values()) for batch in found} == {"t/0": [b"t", b"t"], "u/0": [b"u", b"u"]}
+
+
+def claim(member, partition):
+    return drive(member.checkpoints.claim(partition, "w", 0))
+
+
+def save(member, partition, grant):
+    return drive(member.checkpoints.save([(Checkpoint(partition, StartPosition.after(Position(9))), grant)]))[0]
+
+
+def test_a_save_inside_a_revoke_is_sent_and_one_after_it_is_not(member, script):
+    grant = claim(member, P0).grant
+    inside = []
+    member._serve = lambda revoked: inside.append(save(member, P0, grant))
+    poll(member, script, lambda: script.revoke(0) or [])
+    assert inside == [grant]
+    assert script.calls[0] == ("commit", [(0, 10)])
+    script.calls.clear()
+    assert isinstance(save(member, P0, grant), FencedError)
+    assert script.calls == []
+
+
+def test_a_grant_of_an_earlier_assignment_is_refused_for_ever(member, script):
+    old = claim(member, P0).grant
+    poll(member, script, lambda: script.lose(0) or script.give(0) or [])
+    script.calls.clear()
+    assert isinstance(save(member, P0, old), FencedError)
+    assert script.calls == []
+    new = claim(member, P0).grant
+    assert save(member, P0, new) == new
+
+
+def test_without_an_answer_of_the_coordinator_no_commit_is_begun(member, script):
+    """librdkafka's synchronous commit would wait for it without any bound."""
+    grant = claim(member, P0).grant
+
+    def silent(partitions, timeout):
+        raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    script.committed = silent
+    with pytest.raises(StoreUnavailableError):
+        save(member, P0, grant)
+    assert script.calls == []
+
+
+def test_each_partitions_own_error_is_looked_at(member, script):
+    grants = {partition: claim(member, partition).grant for partition in (P0, P1)}
+
+    class Refused:
+        topic, partition, error = "t", 1, KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
+
+    script.commit = lambda offsets, asynchronous: [offsets[0], Refused]
+    many = [(Checkpoint(partition, StartPosition.at(Position(1))), grants[partition]) for partition in (P0, P1)]
+    first, second = drive(member.checkpoints.save(many))
+    assert first == grants[P0]
+    assert type(second).__name__ == "StoreNotReadyError"
+
+
+def test_while_leaving_nobody_is_served_and_everything_is_answered(member, script):
+    served = []
+    member._serve = served.append
+    script.owned = (0, 1)
+    drive(member.leave())
+    assert not served
+    assert script.calls == [("unassign", [0, 1])]
+    assert isinstance(save(member, P0, 1), FencedError)

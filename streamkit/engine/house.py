@@ -1,0 +1,52 @@
+"""What all assignments of one app share: settings, adapters, and the engine's parts that live as long as the app."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
+from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.retry import RetryPolicy
+from streamkit.engine.delivery.worker import Limits
+from streamkit.engine.reading import Reading
+from streamkit.engine.runtime import Runtime
+from streamkit.model import Partition
+from streamkit.plugin import Broker, Observer
+from streamkit.settings import Settings
+
+__all__ = ["House", "limits_of"]
+
+
+@dataclass(slots=True)
+class House:
+    """What all assignments of one app share."""
+
+    runtime: Runtime
+    settings: Settings
+    code: Code
+    limits: Limits
+    broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
+    store: StoreCalls
+    store_metadata_characters: int
+    checkpointer: Checkpointer
+    reading: Reading
+    observer: Observer
+    worker_name: str
+    state: object
+    look_up: Callable[[Partition], Awaitable[Partition]]
+    """What discovery knows of a partition."""
+    partitions_of: Callable[[str], int]
+    """How many partitions a stream has now."""
+
+
+def limits_of(settings: Settings, code: Code) -> Limits:
+    """The settings that a worker follows."""
+    by_record = code.facts.by == "record"
+    return Limits(
+        # Progress is looked at between calls when it is counted: a handler of records gets no more at once than one save is for.
+        max_batch=min(settings.max_batch, settings.checkpoint_records or settings.max_batch) if by_record else settings.max_batch,
+        max_wait_seconds=settings.max_wait.total_seconds(),
+        retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
+        on_failure="stop" if settings.on_failure == "stop" else "halt",
+    )

@@ -1,0 +1,106 @@
+"""Promise 8: the contract is printed, and a setting that needs a capability which the adapter or the store lacks refuses to start."""
+
+from __future__ import annotations
+
+import pytest
+
+from streamkit.engine.contract import contract
+from streamkit.errors import ConfigurationError, UnsupportedError
+from streamkit.model import Capabilities
+from streamkit.processing import Facts
+from streamkit.settings import Settings
+from tests.promise.targets import noting
+from tests.promise.world import STREAM, MemoryWorld
+
+FENCED = Capabilities(fencing=True, scope="cluster")
+PLAIN = Settings(broker="kafka", stream=("orders",), group="billing")
+
+
+def test_the_contract_of_a_group() -> None:
+    assert contract(PLAIN, Facts("record"), ownership="group", store="kafka", store_capabilities=FENCED) == (
+        "consume      orders from kafka, as group billing\n"
+        "delivery     at least once; a checkpoint never passes a record that is not done\n"
+        "order        records of a partition, one call at a time\n"
+        "start        earliest where no checkpoint exists, resolved once and saved; partitions found later begin at earliest\n"
+        "checkpoints  automatic, every 5s, and before revoke, end and stop; kept by kafka\n"
+        "redelivery   after a crash at most 100000 records of each partition come again\n"
+        "failures     5 attempts, then the partition halts alone and tries again after 30s to 300s; nothing is skipped\n"
+        "ownership    the broker's group deals out partitions\n"
+        "fencing      kafka's group refuses members that it has put out, and we what is not assigned to us; among all hosts\n"
+        "memory       at most 32MiB of records are held; a full partition is not read\n"
+        "shutdown     SIGTERM drains within 25s; a second one stops at once\n"
+        "stop         when told to"
+    )
+
+
+def test_the_contract_of_everything_set() -> None:
+    settings = Settings.model_validate(
+        {
+            "broker": "memory",
+            "stream": ("orders", "^refunds-"),
+            "group": "billing",
+            "start": "2025-01-31T09:00:00Z",
+            "stop": "idle:30s",
+            "on_failure": "stop",
+            "retry_attempts": 1,
+            "checkpoint_interval": "500ms",
+            "checkpoint_records": 50,
+            "max_in_flight": 200,
+            "max_in_flight_bytes": "64KiB",
+            "partitions": ("0", "3"),
+            "drain_timeout": "1m",
+        }
+    )
+    store = Capabilities(fencing=True, scope="host")
+    assert contract(settings, Facts("batch", "manual"), ownership="static", store="sqlite", store_capabilities=store) == (
+        "consume      orders, ^refunds- from memory, as group billing\n"
+        "delivery     at least once; a checkpoint never passes a record that is not done\n"
+        "order        records of a partition, one call at a time\n"
+        "start        2025-01-31T09:00:00+00:00 where no checkpoint exists, resolved once and saved; "
+        "partitions found later begin at earliest\n"
+        "checkpoints  submitted by the processor, written every 500ms or 50 records, and before revoke, end and stop; kept by sqlite\n"
+        "redelivery   after a crash at most 200 records of each partition come again\n"
+        "failures     1 attempt, then the process drains and exits with 1; nothing is skipped\n"
+        "ownership    this process takes 0, 3; nothing keeps another from taking them too\n"
+        "fencing      sqlite refuses the checkpoints of an older owner, among processes of one host\n"
+        "memory       at most 64KiB of records are held; a full partition is not read\n"
+        "shutdown     SIGTERM drains within 1m; a second one stops at once\n"
+        "stop         after 30s without a record"
+    )
+
+
+def test_a_store_without_fencing_says_so() -> None:
+    text = contract(PLAIN, Facts("record"), ownership="static", store="notebook", store_capabilities=Capabilities())
+    assert "fencing      not fenced: notebook accepts a checkpoint from anybody" in text.splitlines()
+
+
+def test_a_group_on_a_broker_without_groups_refuses_to_start(virtual: MemoryWorld) -> None:
+    virtual.create(1)
+    virtual.shape = "kinesis"
+    member = virtual.start(noting(virtual.journal), ownership="group")
+    with pytest.raises(UnsupportedError, match="groups need"):
+        member.wait()
+    assert not member.supervisor.is_started
+
+
+def test_a_partition_that_does_not_exist_refuses_to_start_and_leaves_nothing_running(beside: MemoryWorld) -> None:
+    beside.create(2)
+    member = beside.start(noting(beside.journal), ownership="static", partitions=("7",))
+    with pytest.raises(ConfigurationError, match="there is no partition 7"):
+        member.wait()
+    assert not member.supervisor.is_started
+    beside.until(lambda: member.supervisor._reading_over)
+
+
+def test_a_stream_that_was_made_anew_refuses_the_old_checkpoint(beside: MemoryWorld) -> None:
+    """And does so at once: nothing of it runs that the drain would have to wait for."""
+    beside.create(1)
+    beside.write(["a"])
+    beside.start(noting(beside.journal), stop="at_end").wait()
+    beside.log.delete(STREAM)
+    beside.create(1)
+    member = beside.start(noting(beside.journal), drain_timeout="10s")
+    before = beside.runtime.monotonic()
+    with pytest.raises(ConfigurationError, match="belongs to"):
+        member.wait()
+    assert beside.runtime.monotonic() - before < 1
