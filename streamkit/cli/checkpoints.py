@@ -146,7 +146,13 @@ def _changes(connection: Connection, chosen: Sequence[Partition], start: StartPo
         if before is not None and before.partition.extra:  # columns of another program stay as they are
             partition = replace(partition, extra={**before.partition.extra, **partition.extra})
         at = connection.resolve(partition, start)
-        after = Checkpoint(partition, at, epoch=before.epoch if before else 0, partitions_at_start=counts.get(partition.stream))
+        after = Checkpoint(
+            partition,
+            at,
+            epoch=before.epoch if before else 0,
+            partitions_at_start=counts.get(partition.stream),
+            group_started=min((c.group_started for c in stored if c.group_started is not None), default=None),
+        )
         changes.append(_Change(before, after))
     return changes
 

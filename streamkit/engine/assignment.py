@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from streamkit.engine.checkpoint.checkpointer import Entry
@@ -22,6 +23,7 @@ from streamkit.errors import (
     ConfigurationError,
     FencedError,
     PartitionLostError,
+    PositionInvalidError,
     StreamkitError,
 )
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
@@ -51,7 +53,8 @@ class Assignment:
         self.epoch = epoch
         self.worker: Worker | None = None
         self.is_caught_up = False
-        self.halted: Exception | None = None
+        self._code_error: Exception | None = None
+        self._read_error: Exception | None = None
         self.is_over = False
         self.ending: Ending | None = None
         self.start: StartPosition | None = None
@@ -68,6 +71,11 @@ class Assignment:
         self._read_halts = 0
         self._reclaims = 0
         self._pauses: list[Signal] = []
+
+    @property
+    def halted(self) -> Exception | None:
+        """Why the processor or the reader has given up for a while; None while both go on."""
+        return self._code_error or self._read_error
 
     @property
     def saved(self) -> Position | None:
@@ -151,16 +159,19 @@ class Assignment:
         return None
 
     async def _first_checkpoint(self, claim: Claim) -> tuple[Checkpoint | None, object, int]:
-        """The stored checkpoint, or the start position, resolved and saved before the first record is read."""
+        """The stored checkpoint, or the start position, resolved once and saved before the first record is read."""
         failures = 0
         grant = claim.grant
         checkpoint = claim.checkpoint
+        first: Checkpoint | None = None
         while self.ending is None and checkpoint is None:
             try:
                 stored = await self._house.store.list()
-                wish, count = first_start(self.partition, self._house.settings.start, stored, self._house.partitions_of)
-                start = await self._house.runtime.io.call("resolve", self._house.broker.resolve(self.partition, wish))
-                first = Checkpoint(self.partition, start, owner=self._house.worker_name, epoch=claim.epoch, partitions_at_start=count)
+                written = next((c for c in stored if c.partition == self.partition), None)
+                if written is not None:  # a save whose answer was lost
+                    checkpoint = written
+                    break
+                first = first or await self._resolve_start(stored, claim)
                 (answer,) = await self._house.store.save([(first, grant)])
                 if isinstance(answer, Exception):
                     raise answer
@@ -173,17 +184,22 @@ class Assignment:
         self.problem = None
         if checkpoint is None:
             return None, grant, claim.epoch
-        owned = Checkpoint(
-            self.partition,
-            checkpoint.at,
-            metadata=checkpoint.metadata,
-            owner=self._house.worker_name,
-            epoch=claim.epoch,
-            partitions_at_start=checkpoint.partitions_at_start,
-            pending=checkpoint.pending,
-            pending_state=checkpoint.pending_state,
-        )
+        owned = replace(checkpoint, partition=self.partition, owner=self._house.worker_name, epoch=claim.epoch)
         return owned, grant, claim.epoch
+
+    async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
+        house = self._house
+        now = datetime.fromtimestamp(house.runtime.unix_time(), UTC)
+        first = first_start(self.partition, house.settings.start, stored, house.partitions_of, now)
+        start = await house.runtime.io.call("resolve", house.broker.resolve(self.partition, first.wish))
+        return Checkpoint(
+            self.partition,
+            start,
+            owner=house.worker_name,
+            epoch=claim.epoch,
+            partitions_at_start=first.partitions,
+            group_started=first.started,
+        )
 
     async def _wait_after(self, doing: str, error: StreamkitError, failures: int) -> None:
         self.problem = error
@@ -205,8 +221,8 @@ class Assignment:
 
     def end(self, ending: Ending) -> None:
         """Begin to end. `revoked` gives the worker until the deadline; `lost` and `abandoned` act at once."""
-        if self.is_over:
-            return
+        if self.is_over or (self.ending is not None and self.ending.kind == "abandoned"):
+            return  # a dead process is told nothing any more
         if self.ending is None or ending.kind != "revoked":
             self.ending = ending
         for pause in self._pauses:
@@ -288,6 +304,8 @@ class Assignment:
 
     def _lose(self, reason: str) -> None:
         """Lost by fencing: the reader does not know it yet."""
+        if self.is_over:
+            return  # its successor may be reading already
         self._house.reading.remove([self.partition])
         self.end(Ending("lost", reason))
 
@@ -295,19 +313,36 @@ class Assignment:
 
     def read_failed(self, error: Exception) -> None:
         """The reader cannot go on with this partition: it halts alone, and is opened again after a long back-off."""
-        self.halted = error
+        if self.ending is not None or self.is_over:
+            return
+        self._read_error = error
         self._read_halts += 1
         self._house.observer.on_halted(self.partition, error)
-        self._house.runtime.control.spawn(f"reopen-{self.partition}", self._read_again(), lambda _: None)
+        self._house.runtime.control.spawn(f"reopen-{self.partition}", self._read_again(), self._read_again_ended)
 
     async def _read_again(self) -> None:
         until = self._house.runtime.monotonic() + halt_delay(self._read_halts)
         while self.ending is None and (left := until - self._house.runtime.monotonic()) > 0:
             await self._pause(left)
-        if self.ending is None and self.worker is not None:
-            newest = self.worker.newest
-            self._set_halted(None)
-            await self._house.reading.add(self.worker, self.worker.context.start if newest is None else StartPosition.after(newest))
+        if self.ending is not None or self.worker is None:
+            return
+        found = await self._house.look_up(self.partition)
+        if found.incarnation != self.partition.incarnation:
+            raise PositionInvalidError(
+                f"{self.partition} has been made anew: our position belongs to {self.partition.incarnation}, this is {found.incarnation}",
+                partition=str(self.partition),
+                fix="say where to go on: streamkit checkpoints set",
+            )
+        newest = self.worker.newest
+        start = self.worker.context.start if newest is None else StartPosition.after(newest)
+        self._read_error = None
+        await self._house.reading.add(self.worker, start)
+        if self._read_error is None and self._code_error is None:
+            self._house.observer.on_recovered(self.partition)
+
+    def _read_again_ended(self, error: BaseException | None) -> None:
+        if error is not None and self.ending is None:
+            self.read_failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
     # -- WorkerEvents: called on the worker's carrier -------------------------------------------------------------
 
@@ -318,7 +353,7 @@ class Assignment:
         self._post(self._house.observer.on_attempt_failed, self.partition, error, attempt)
 
     def _set_halted(self, error: Exception | None) -> None:
-        self.halted = error
+        self._code_error = error
         if error is not None:
             self._house.observer.on_halted(self.partition, error)
         else:

@@ -22,6 +22,8 @@ __all__ = ["Reading"]
 T = TypeVar("T")
 Command = Callable[[], Awaitable[None]]
 
+COMMANDS_SECONDS = 0.5
+"""How long commands may keep the reader from being polled, once the one that runs has ended."""
 POLL_WAIT_SECONDS = 0.05
 """The longest a poll waits for a first record: commands (saves, above all) wait no longer than this."""
 PATIENCE_SECONDS = 0.05
@@ -70,6 +72,8 @@ class Reading:
         self._waits_for_room = False
         self._failures = 0
         self._closing = False
+        self._leave = True
+        self._closed: Promise[None] = Promise()
         self._over = False
 
     # -- called from other threads --------------------------------------------------------------------------------
@@ -88,6 +92,11 @@ class Reading:
         if self._over:  # looked at after the put, as `run` looks at the commands after it has said so
             self._refuse_commands()
         return promise
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last poll failed."""
+        return self._failures > 0
 
     def _refuse_commands(self) -> None:
         """Nobody runs them any more, but somebody may wait for them."""
@@ -124,18 +133,14 @@ class Reading:
             self._commands.signal.set()
 
     def close(self, leave: bool) -> Promise[None]:
-        """Leave the group (if there is one and `leave`), give back connections, end the loop."""
+        """End the loop; then leave the group if there is one and `leave`, and give back connections.
 
-        async def close() -> None:
-            self._closing = True
-            try:
-                if leave and isinstance(self._reader, Membership):
-                    await self._reader.leave()
-            finally:
-                if leave:
-                    await self._reader.close()
-
-        return self.call(close)
+        Not a command: a client must not be closed inside a callback of its own poll, where commands run too.
+        """
+        self._leave = leave
+        self._closing = True
+        self._commands.signal.set()
+        return self._closed
 
     # -- on the reader's thread -----------------------------------------------------------------------------------
 
@@ -149,20 +154,35 @@ class Reading:
 
         async def body() -> None:
             until = self._runtime.monotonic() + revoked.deadline_seconds
-            while not state["done"] and (left := until - self._runtime.monotonic()) > 0:
-                await self._run_commands(left)
+            while not state["done"] and not self._closing and (left := until - self._runtime.monotonic()) > 0:
+                if (item := await self._commands.get(left)) is not None:
+                    await item[0]()
 
         self._give_back(revoked.partitions)
         self._post(Revoked(revoked.partitions, revoked.deadline_seconds, done))
         self._carrier.run_here(body())
 
     async def run(self) -> None:
-        """Until `close`."""
+        """Until `close`, or until the reader cannot go on. Whatever ends it, the group is left and the reader is closed."""
         try:
             await self._run()
         finally:
             self._over = True
             self._refuse_commands()
+            try:
+                if self._leave:
+                    await self._give_up_reader()
+            except Exception as error:
+                self._report("leaving", error)
+            finally:
+                self._closed.resolve(None)
+
+    async def _give_up_reader(self) -> None:
+        try:
+            if isinstance(self._reader, Membership):
+                await self._reader.leave()
+        finally:
+            await self._reader.close()
 
     async def _run(self) -> None:
         while not self._closing:
@@ -176,7 +196,8 @@ class Reading:
             if self._bytes_left < self._pressure.max_bytes // 2:
                 self._bytes_left = self._pressure.bytes_left(self._workers.values())
             try:
-                events = await self._reader.poll(Budget(self._max_batch, self._bytes_left, POLL_WAIT_SECONDS))
+                wait = 0.0 if self._commands.items else POLL_WAIT_SECONDS
+                events = await self._reader.poll(Budget(self._max_batch, self._bytes_left, wait))
             except BrokerError as error:
                 await self._poll_failed(error)
                 continue
@@ -188,10 +209,13 @@ class Reading:
                     await self._handle(event)
 
     async def _run_commands(self, wait_seconds: float) -> None:
+        """What waits, but not for long: whatever the commands cost, the reader must be polled."""
+        until = self._runtime.monotonic() + wait_seconds + COMMANDS_SECONDS
         item = await self._commands.get(wait_seconds)
         while item is not None:
             await item[0]()
-            item = self._commands.items.popleft() if self._commands.items else None
+            more = self._commands.items and self._runtime.monotonic() < until
+            item = self._commands.items.popleft() if more else None
 
     async def _dispatch(self, batch: Batch) -> None:
         worker = self._workers.get(batch.partition)
@@ -212,6 +236,8 @@ class Reading:
     async def _handle(self, event: Event) -> None:
         if isinstance(event, Idle):
             await self._commands.signal.wait(event.seconds)
+        elif isinstance(event, Ended | CaughtUp) and event.partition in self._reopen_at:
+            return  # said after what was dropped: it will be said again when that has been read
         elif isinstance(event, Ended):
             worker = self._workers.get(event.partition)
             self._forget([event.partition])

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.house import House
-from streamkit.errors import CheckpointError
+from streamkit.errors import StreamkitError
 from streamkit.model import Partition, Position, StartPosition
 
 __all__ = ["StopWatch"]
@@ -37,7 +37,7 @@ class StopWatch:
 
     def _is_idle(self, seconds: float) -> bool:
         now = self._house.runtime.monotonic()
-        busy = any(a.worker is not None and a.worker.queued_records and a.halted is None for a in self._assignments.values())
+        busy = self._house.reading.is_failing or any(_is_busy(assignment) for assignment in self._assignments.values())
         if busy or self._house.reading.records != self._records:
             self._records = self._house.reading.records
             self._quiet_since = now
@@ -55,7 +55,7 @@ class StopWatch:
         self._unowned_since = now
         try:
             checkpoints = {c.partition: c.at for c in await self._house.store.list()}
-        except CheckpointError as error:
+        except StreamkitError as error:  # the group's own store answers with the broker's errors too
             self._house.observer.on_problem("looking whether the group is at its tips", error)
             return False
         return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._tips.items())
@@ -68,6 +68,14 @@ class StopWatch:
         tip = self._tips[assignment.partition]
         position = assignment.worker.progress.position
         return tip is None or (position is not None and position >= tip) or _is_past(assignment.start, tip)
+
+
+def _is_busy(assignment: Assignment) -> bool:
+    """A partition that is not read yet is not idle: its records have had no chance to come."""
+    worker = assignment.worker
+    if assignment.is_over or assignment.halted is not None:
+        return False
+    return worker is None or not worker.ready.done() or worker.queued_records > 0
 
 
 def _is_past(at: StartPosition | None, tip: Position) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -27,6 +27,10 @@ from streamkit.settings import Settings
 __all__ = ["Parts", "Supervisor"]
 
 TICK_SECONDS = 0.25
+STATIC_REASSIGN_SECONDS = 30.0
+"""Two processes that were told the same partition would fence each other as fast as they can."""
+FRESH_SECONDS = 5.0
+"""How long what discovery has found is taken for true: a rebalance asks once for all its partitions."""
 REASSIGN_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
 
@@ -60,8 +64,10 @@ class Supervisor:
         self._signal = runtime.control.signal()
         self._assignments: dict[Partition, Assignment] = {}
         self._zombies: dict[Partition, Assignment] = {}
-        self._fenced: dict[Partition, tuple[float, int]] = {}
-        """Ours by the group, but fenced in the store: when to begin again, and the epoch."""
+        self._again: dict[Partition, tuple[float, int]] = {}
+        """Ours by the group or by decree, but fenced in the store: when to begin again, and the epoch."""
+        self._revoking: set[Partition] = set()
+        self._discovered_at = float("-inf")
         self._known: dict[Partition, Partition] = {}
         self._stopping = False
         self._abandoned = False
@@ -111,7 +117,7 @@ class Supervisor:
             self.is_started = True
             while not self._stopping:
                 await self._signal.wait(TICK_SECONDS)
-                self._assign_fenced()
+                self._assign_again()
                 if not self._stopping and await self._watch.is_done():
                     self._stop(str(self._parts.settings.stop))
             unfinished = () if self._abandoned else await self._drain()
@@ -203,7 +209,9 @@ class Supervisor:
 
     async def _discover(self) -> None:
         settings = self._parts.settings
+        asked_at = self._runtime.monotonic()
         found = await self._runtime.io.call("discover", self._parts.broker.discover(settings.stream, settings.start))
+        self._discovered_at = max(self._discovered_at, asked_at)
         self._known.update((partition, partition) for partition in found)
 
     async def _drain(self) -> Sequence[Partition]:
@@ -213,7 +221,10 @@ class Supervisor:
         partitions = list(self._assignments)
         self._reading.remove(partitions)
         seconds = self._parts.settings.drain_timeout.total_seconds()
+        until = self._runtime.monotonic() + seconds
         unfinished = await self.revoke(partitions, self.stop_reason, seconds)
+        for zombie in list(self._zombies.values()):
+            await zombie.wait_over(max(0.0, until - self._runtime.monotonic()))
         return [*unfinished, *(p for p, zombie in self._zombies.items() if not zombie.is_over and p not in unfinished)]
 
     async def _close(self) -> None:
@@ -228,8 +239,6 @@ class Supervisor:
 
     async def _within(self, doing: str, promise: object) -> None:
         """Wait for a step of the shutdown, but not for ever."""
-        if self._reading_over and doing == "leaving":
-            return
         runtime = self._runtime
         signal = runtime.control.signal()
 
@@ -251,45 +260,53 @@ class Supervisor:
         if current is not None:  # assigned twice without a loss in between: the newer one counts
             current.end(Ending("lost", "assigned again"))
             self._keep_zombie(current)
-        self._fenced.pop(partition, None)
+        self._again.pop(partition, None)
+        self._revoking.discard(partition)
         assignment = Assignment(partition, epoch, self._house, self, self._zombies.get(partition))
         self._assignments[partition] = assignment
         assignment.begin()
 
-    def _assign_fenced(self) -> None:
+    def _assign_again(self) -> None:
         now = self._runtime.monotonic()
-        for partition, (at, epoch) in list(self._fenced.items()):
+        for partition, (at, epoch) in list(self._again.items()):
             if at <= now:
                 self.assign(partition, epoch)
 
     async def _look_up(self, partition: Partition) -> Partition:
-        """What discovery knows of a partition: its incarnation, above all. One that is not known yet makes us look again."""
-        if partition not in self._known:
+        """What discovery knows of a partition: its incarnation, above all. Asked anew each time, as streams are made anew too."""
+        if partition not in self._known or self._runtime.monotonic() - self._discovered_at > FRESH_SECONDS:
             await self._discover()
         return self._known.setdefault(partition, partition)
 
-    async def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Sequence[Partition]:
-        """End these in order; those that are not over after `seconds` are lost. Returns the latter."""
+    def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Coroutine[object, object, Sequence[Partition]]:
+        """Begin to end these in order. The coroutine waits: those that are not over after `seconds` are lost, and returned."""
         until = self._runtime.monotonic() + seconds
-        for partition in partitions:
-            self._fenced.pop(partition, None)
         ending = [self._assignments[p] for p in partitions if p in self._assignments]
+        self._revoking.update(partitions)
+        for partition in partitions:
+            self._again.pop(partition, None)
         for assignment in ending:
             assignment.end(Ending("revoked", reason, until))
+        return self._revoked(partitions, ending, until, f"not finished within {seconds:g}s of {reason}")
+
+    async def _revoked(
+        self, partitions: Sequence[Partition], ending: Sequence[Assignment], until: float, why_late: str
+    ) -> Sequence[Partition]:
         for assignment in ending:
             await assignment.wait_over(max(0.0, until - self._runtime.monotonic()))
         late = [assignment for assignment in ending if not assignment.is_over]
         ours = [a.partition for a in late if self._assignments.get(a.partition) is a]  # not those that were lost and assigned anew
-        self.lose(ours, f"not finished within {seconds:g}s of {reason}")
+        self.lose(ours, why_late)
         for assignment in ending:
             if self._assignments.get(assignment.partition) is assignment:
                 del self._assignments[assignment.partition]
+        self._revoking.difference_update(partitions)
         return [assignment.partition for assignment in late]
 
     def lose(self, partitions: Sequence[Partition], reason: str) -> None:
         for partition in partitions:
             assignment = self._assignments.pop(partition, None)
-            self._fenced.pop(partition, None)
+            self._again.pop(partition, None)
             if assignment is not None:
                 assignment.end(Ending("lost", reason))
                 self._keep_zombie(assignment)
@@ -306,9 +323,10 @@ class Supervisor:
             del self._zombies[assignment.partition]
         if self._assignments.get(assignment.partition) is assignment and assignment.ending is not None:
             del self._assignments[assignment.partition]
-            if assignment.ending.kind == "lost" and isinstance(self._ownership, GroupOwnership):
-                # Fenced for good, but the group has not taken it away, so nobody else will read it: begin again from the store.
-                self._fenced[assignment.partition] = (self._runtime.monotonic() + REASSIGN_SECONDS, assignment.epoch)
+            if assignment.ending.kind == "lost" and assignment.partition not in self._revoking:
+                # Fenced for good, but nobody has taken it from us, so perhaps nobody else reads it: begin again from the store.
+                wait = REASSIGN_SECONDS if isinstance(self._ownership, GroupOwnership) else STATIC_REASSIGN_SECONDS
+                self._again[assignment.partition] = (self._runtime.monotonic() + wait, assignment.epoch)
 
     def stop_asked(self, error: Exception) -> None:
         self.exit_code = 1

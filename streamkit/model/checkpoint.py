@@ -30,6 +30,8 @@ class Checkpoint:
     epoch: int = 0
     partitions_at_start: int | None = None
     """How many partitions the stream had when the group first started: those with a higher number are new and begin at EARLIEST."""
+    group_started: datetime | None = None
+    """When the group first started, aware UTC: under LATEST, partitions of then that are claimed only now begin there."""
     pending: Position | None = None
     """A prepared checkpoint that is not yet committed, and its state."""
     pending_state: bytes = b""
@@ -47,6 +49,7 @@ class Checkpoint:
             "owner": self.owner,
             "epoch": self.epoch,
             "partitions_at_start": self.partitions_at_start,
+            "group_started": self.group_started and self.group_started.isoformat(),
             "pending": self.pending and self.pending.to_text(),
             "pending_state": base64.b64encode(self.pending_state).decode(),
             "extra": dict(self.partition.extra),
@@ -69,6 +72,7 @@ class Checkpoint:
                 owner=body.get("owner", ""),
                 epoch=body.get("epoch", 0),
                 partitions_at_start=body.get("partitions_at_start"),
+                group_started=datetime.fromisoformat(body["group_started"]) if "group_started" in body else None,
                 pending=Position.from_text(body["pending"]) if "pending" in body else None,
                 pending_state=base64.b64decode(body.get("pending_state", "")),
             )

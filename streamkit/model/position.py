@@ -39,12 +39,14 @@ class Position:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Position):
             return NotImplemented
+        if self.is_end or other.is_end:
+            return self.is_end and other.is_end
         if self.sequence is None or other.sequence is None:
-            return (self.is_end, self.sequence, self.token) == (other.is_end, other.sequence, other.token)
+            return (self.sequence, self.token) == (other.sequence, other.token)
         return self.sequence == other.sequence and self.sub_sequence == other.sub_sequence
 
     def __hash__(self) -> int:
-        return hash((self.is_end, self.sequence, self.sub_sequence))
+        return hash(() if self.is_end else (self.sequence, self.sub_sequence))
 
     def __lt__(self, other: Position) -> bool:
         return self._key() < other._key()

@@ -25,7 +25,7 @@ from streamkit.plugin import Assigned, Lost, NewRecord, Observer, Revoked
 from streamkit.settings import Settings, refuse_not_yet
 from streamkit.testing.recording import Call, Recording
 from streamkit.testing.scripted import Script, ScriptedBroker, ScriptedStore
-from streamkit.testing.virtual import VirtualRuntime
+from streamkit.testing.virtual import EPOCH, VirtualRuntime
 
 __all__ = ["Harness"]
 
@@ -256,7 +256,7 @@ class Harness:
         return next(iter(self.script.logs)) if name is None else self.script.partition(name)
 
     def _write(self, record: NewRecord, partition: str | None) -> Record:
-        return self.script.write(record, self._first(record.partition or partition), self.time)
+        return self.script.write(record, self._first(record.partition or partition), EPOCH + self.time)
 
     def _run_until(self, is_reached: Callable[[], bool], goal: str) -> None:
         life = self._alive()

@@ -44,7 +44,8 @@ class Recording:
             return Code(code.facts, function=self._watched("process", code.function, {}), name=code.name)
         factory = code.factory
         assert factory is not None
-        return Code(code.facts, factory=lambda: self._processor(factory()), name=code.name)
+        shape = code.processor_type or (factory if isinstance(factory, type) else None)
+        return Code(code.facts, factory=lambda: self._processor(factory()), name=code.name, processor_type=shape)
 
     def _processor(self, processor: Processor) -> Processor:
         known: dict[str, Partition] = {}

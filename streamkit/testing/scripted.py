@@ -116,7 +116,12 @@ class ScriptedBroker(GroupBroker[NoSettings]):
         return [log[-1].position if log else None for log in logs]
 
     async def resolve(self, partition: Partition, start: StartPosition) -> StartPosition:
-        return StartPosition.at(Position(len(self._script.logs[partition]))) if start.kind == "latest" else start
+        log = self._script.logs[partition]
+        if start.kind == "latest":
+            return StartPosition.at(Position(len(log)))
+        if start.time is not None:
+            return StartPosition.at(Position(sum(1 for record in log if record.timestamp < start.time)))
+        return start
 
     def reader(self) -> Reader:
         return ScriptedMembership(self._script, self.context, self._wait)
@@ -138,7 +143,7 @@ class ScriptedMembership(Membership):
 
     async def add(self, partition: Partition, start: StartPosition) -> None:
         self._script.strike("add", (partition, start))
-        self._next[partition] = _index(start, len(self._script.logs[partition]))
+        self._next[partition] = _index(start)
         self._paused.discard(partition)
         self._at_tip.discard(partition)
 
@@ -191,10 +196,10 @@ class ScriptedMembership(Membership):
         self._script.strike("close", None)
 
 
-def _index(start: StartPosition, end: int) -> int:
-    if start.position is not None:
-        return (start.position.sequence or 0) + (start.kind == "after")
-    return end if start.kind == "latest" else 0
+def _index(start: StartPosition) -> int:
+    if start.position is None:
+        return 0
+    return (start.position.sequence or 0) + (start.kind == "after")
 
 
 class ScriptedStore(CheckpointStore):

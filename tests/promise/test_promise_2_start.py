@@ -61,8 +61,9 @@ def test_the_start_is_saved_before_the_first_record(world: World) -> None:
     assert world.journal.of("saved")[0] == ("saved", StartPosition.EARLIEST, StartPosition.EARLIEST)
 
 
-@pytest.mark.parametrize("operation", ["save", "list"])
-def test_a_start_that_cannot_be_saved_is_no_start(virtual: MemoryWorld, operation: str) -> None:
+@pytest.mark.parametrize(("operation", "start"), [("save", 3), ("list", 5)])
+def test_a_start_that_cannot_be_saved_is_no_start(virtual: MemoryWorld, operation: str, start: int) -> None:
+    """It is resolved once: while it cannot be saved it does not move with the tip."""
     virtual.create(1)
     virtual.write(OLD)
     virtual.log.faults.fail(operation, StoreUnavailableError("no"), times=20)  # type: ignore[arg-type]
@@ -72,7 +73,7 @@ def test_a_start_that_cannot_be_saved_is_no_start(virtual: MemoryWorld, operatio
     virtual.pass_time(1)
     assert values(virtual.journal) == []
     virtual.until(lambda: virtual.journal.has("assigned"), seconds=300)
-    assert virtual.saved() == StartPosition.at(Position(5)), "LATEST is where the log ended when it was saved"
+    assert virtual.saved() == StartPosition.at(Position(start))
 
 
 @pytest.mark.parametrize("later", ["earliest", "latest"])
@@ -110,7 +111,7 @@ def test_a_partition_found_while_running_begins_at_earliest(world: World) -> Non
 def test_workers_that_start_together_agree_about_latest(world: World) -> None:
     world.create(6)
     for partition in range(6):
-        world.write(OLD, str(partition))
+        world.write(OLD, str(partition), age_seconds=3600)
     for worker in ("w1", "w2", "w3"):
         world.start(noting(world.journal, worker), worker, start="latest")
     world.until(lambda: len({note[2] for note in world.journal.of("assigned")}) == 6)
@@ -120,16 +121,19 @@ def test_workers_that_start_together_agree_about_latest(world: World) -> None:
     assert sorted(set(values(world.journal))) == [f"new-{partition}" for partition in range(6)]
 
 
-def test_partitions_are_remembered_one_by_one(virtual: MemoryWorld) -> None:
-    """The second partition is claimed when the first has a checkpoint already; it was there from the beginning all the same."""
+def test_latest_is_the_first_start_of_the_group_for_every_partition(virtual: MemoryWorld) -> None:
+    """One is claimed long after the others; it was there from the beginning, so what came since is not skipped, and no more comes."""
     virtual.create(2)
-    virtual.write(OLD, "0")
-    virtual.write(OLD, "1")
-    virtual.log.faults.fail("claim", StoreUnavailableError("no"), times=1)
-    virtual.start(noting(virtual.journal), start="latest")
-    virtual.until(lambda: virtual.journal.has("assigned", times=2))
-    virtual.pass_time(5)
-    assert values(virtual.journal) == []
+    for partition in "01":
+        virtual.write(OLD, partition, age_seconds=3600)
+    first = virtual.start(noting(virtual.journal), start="latest", ownership="static", partitions=("0",))
+    virtual.until(lambda: virtual.journal.has("assigned", "w1", "0"))
+    first.stop()
+    virtual.pass_time(30)
+    virtual.write(NEW, "1")
+    virtual.pass_time(3000)
+    virtual.start(noting(virtual.journal, "w2"), "w2", start="latest", ownership="static", stop="at_end").wait()
+    assert values(virtual.journal) == NEW
 
 
 def test_a_time_is_a_start(virtual: MemoryWorld) -> None:

@@ -264,6 +264,29 @@ def test_a_lost_handler_can_see_that_it_is(threads: World) -> None:
     assert threads.journal.of("begun") == [("begun", "0")]
 
 
+def test_nothing_is_begun_once_the_end_has_begun(virtual: MemoryWorld) -> None:
+    """The running record is finished and saved; a second attempt at a batch would be a new call."""
+    gate = asyncio.Event()
+
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        virtual.journal.note("begun", text(record))
+        await gate.wait()
+        if text(record) == "1":
+            raise ValueError("no")
+
+    virtual.create(1)
+    virtual.write(TEN)
+    member = virtual.start(handle)
+    virtual.until(lambda: virtual.journal.has("begun", "0"))
+    member.supervisor.stop("shutdown")
+    virtual.pass_time(0.5)
+    virtual.runtime.control.post(gate.set)
+    member.wait()
+    assert virtual.journal.of("begun") == [("begun", "0")]
+    assert virtual.saved() == after(0)
+
+
 def test_nothing_is_saved_after_a_loss(virtual: MemoryWorld) -> None:
     """Not even what was done before it, and although the store would still take it: the next owner may have read the old one."""
     gate = asyncio.Event()

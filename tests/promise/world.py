@@ -140,7 +140,7 @@ class World(ABC):
         """Let the stream have so many partitions."""
 
     @abstractmethod
-    def write(self, values: Sequence[str], partition: str = "0") -> None: ...
+    def write(self, values: Sequence[str], partition: str = "0", *, age_seconds: float = 0) -> None: ...
 
     @abstractmethod
     def start(self, target: object, worker: str = "w1", **settings: object) -> Member:
@@ -183,9 +183,10 @@ class MemoryWorld(World):
     def grow(self, partitions: int) -> None:
         self.log.add_partitions(STREAM, partitions)
 
-    def write(self, values: Sequence[str], partition: str = "0") -> None:
+    def write(self, values: Sequence[str], partition: str = "0", *, age_seconds: float = 0) -> None:
+        now = self.runtime.unix_time() - age_seconds
         for value in values:
-            self.log.append(STREAM, value.encode(), key=value.encode(), partition=partition, now=self.runtime.unix_time())
+            self.log.append(STREAM, value.encode(), key=value.encode(), partition=partition, now=now)
 
     def context(self, worker: str) -> EngineContext:
         return EngineContext(self.runtime, "memory", broker="memory", group=GROUP, worker=worker)

@@ -1,12 +1,14 @@
 """Checkpoints as Kafka's committed offsets: the next offset to read, the leader epoch, and a little JSON as metadata.
 
-`{"v":1,"n":<partitions at the group's start>,"m":"<user text>"}`, only what is there. Metadata that is not of this form
+`{"v":1,"n":<partitions at the group's start>,"s":<when that was>,"m":"<user text>"}`, only what is there. Metadata that is not of this form
 (another tool committed it) is handed on untouched as the user's text. Pure; the limits are measured on Kafka 4.1.
 """
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from confluent_kafka import OFFSET_INVALID, TopicPartition
 
@@ -47,6 +49,8 @@ def _metadata_of(checkpoint: Checkpoint) -> str:
     body: dict[str, object] = {}
     if checkpoint.partitions_at_start is not None:
         body["n"] = checkpoint.partitions_at_start
+    if checkpoint.group_started is not None:
+        body["s"] = int(checkpoint.group_started.timestamp())
     if checkpoint.metadata:
         body["m"] = checkpoint.metadata
     return json.dumps({"v": _VERSION, **body}, ensure_ascii=False, separators=(",", ":")) if body else ""
@@ -60,21 +64,22 @@ def checkpoint_of(partition: Partition, committed: TopicPartition, owner: str = 
     token = "" if committed.leader_epoch is None or committed.leader_epoch < 0 else str(committed.leader_epoch)
     offset = committed.offset
     at = StartPosition.after(Position(offset - 1, token=token)) if offset else StartPosition.at(Position(0))
-    text, partitions = _parsed(committed.metadata or "")
-    return Checkpoint(partition, at, metadata=text, owner=owner, epoch=epoch, partitions_at_start=partitions)
+    return replace(_parsed(committed.metadata or "", partition, at), owner=owner, epoch=epoch)
 
 
-def _parsed(metadata: str) -> tuple[str, int | None]:
+def _parsed(metadata: str, partition: Partition, at: StartPosition) -> Checkpoint:
+    foreign = Checkpoint(partition, at, metadata=metadata)
     try:
         body = json.loads(metadata)
-        if not isinstance(body, dict) or body.get("v") not in (_VERSION, _VERSION + 1):
-            return metadata, None
-        text, partitions = body.get("m", ""), body.get("n")
     except ValueError:
-        return metadata, None
-    if not isinstance(text, str) or not (partitions is None or isinstance(partitions, int)):
-        return metadata, None
-    return text, partitions
+        return foreign
+    if not isinstance(body, dict) or body.get("v") not in (_VERSION, _VERSION + 1):
+        return foreign
+    text, partitions, started = body.get("m", ""), body.get("n"), body.get("s")
+    if not isinstance(text, str) or not isinstance(partitions, int | None) or not isinstance(started, int | None):
+        return foreign
+    group_started = None if started is None else datetime.fromtimestamp(started, UTC)
+    return Checkpoint(partition, at, metadata=text, partitions_at_start=partitions, group_started=group_started)
 
 
 def generation_of(metadata: object) -> int:

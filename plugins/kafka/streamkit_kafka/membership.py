@@ -109,7 +109,7 @@ class KafkaMembership(Membership):
         """Still ours until this returns: the engine drains and saves in `serve`, on this very thread."""
         keys = self._owned(partitions)
         self._core.leaving = frozenset(keys)
-        revoked = tuple(self._core.assignments[key].partition for key in keys)
+        revoked = self._told(keys)
         try:
             # Who leaves has drained already, or has no time left.
             if revoked and not self._closing:
@@ -122,13 +122,29 @@ class KafkaMembership(Membership):
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         keys = self._owned(partitions)
-        lost = tuple(self._core.assignments[key].partition for key in keys)
+        lost = self._told(keys)
         if lost:
             self._core.notices.append(Lost(lost))
         self._give_up(consumer, partitions, keys)
 
     def _owned(self, partitions: list[TopicPartition]) -> list[Key]:
         return [key for p in partitions if (key := (p.topic, p.partition)) in self._core.assignments]
+
+    def _told(self, keys: list[Key]) -> tuple[Partition, ...]:
+        """Those of `keys` that the engine has heard of. An assignment that still waits to be returned by this poll is taken
+        back instead: else the engine would hear of the end first and of the beginning after it."""
+        gone = {self._core.assignments[key].partition for key in keys}
+        kept: list[Event] = []
+        untold: set[Partition] = set()
+        for notice in self._core.notices:
+            if isinstance(notice, Assigned):
+                untold.update(gone.intersection(notice.partitions))
+                still = tuple(partition for partition in notice.partitions if partition not in gone)
+                kept += [Assigned(still, notice.epoch)] if still else []
+            else:
+                kept.append(notice)
+        self._core.notices[:] = kept
+        return tuple(p for key in keys if (p := self._core.assignments[key].partition) not in untold)
 
     def _give_up(self, consumer: Consumer, partitions: list[TopicPartition], keys: list[Key]) -> None:
         self._core.disown(keys)

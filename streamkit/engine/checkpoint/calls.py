@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamkit.engine.reading import Reading
@@ -63,6 +64,7 @@ class MirroredStoreCalls:
         self._report = report
         self._is_failing = False
         self._is_copying = False
+        self._uncopied: dict[Partition, tuple[Checkpoint, Grant]] = {}
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         """Raises ConfigurationError if the group has gone further than a store that knows of nothing: it is another host's, or gone."""
@@ -78,19 +80,34 @@ class MirroredStoreCalls:
         return Claim(claim.checkpoint, _both(claim.grant, copied.grant), claim.epoch)
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
+        """The first checkpoint of a partition is copied before it is answered: «absent here, committed there» hangs on it."""
         pairs = [(checkpoint, *_each(grant)) for checkpoint, grant in checkpoints]
         answers = await self._store.save([(checkpoint, grant) for checkpoint, grant, _ in pairs])
-        written = [
-            (checkpoint, copy)
-            for (checkpoint, _, copy), answer in zip(pairs, answers, strict=True)
-            if not isinstance(answer, Exception) and checkpoint.at.position is not None and not checkpoint.at.is_end
-        ]
-        if written and not self._is_copying:  # else the next save copies more; nobody waits for a copy
+        result: builtins.list[Grant | Exception] = []
+        for (checkpoint, _, copy), answer in zip(pairs, answers, strict=True):
+            if isinstance(answer, Exception):
+                result.append(answer)
+                continue
+            result.append(_both(answer, copy))
+            if checkpoint.at.position is None or checkpoint.at.is_end:
+                continue
+            if checkpoint.at.kind == "at":
+                result[-1] = await self._copy_first(checkpoint, copy) or result[-1]
+            else:
+                self._uncopied[checkpoint.partition] = (checkpoint, copy)
+        self._copy_soon()
+        return result
+
+    async def _copy_first(self, checkpoint: Checkpoint, copy: Grant) -> Exception | None:
+        (answer,) = await self._mirror.save([(checkpoint, copy)])
+        return answer if isinstance(answer, Exception) else None
+
+    def _copy_soon(self) -> None:
+        """One copy at a time, of the newest of each partition; nobody waits for it."""
+        if self._uncopied and not self._is_copying:
             self._is_copying = True
-            self._control.spawn("copy-checkpoints", self._copy(written), self._copied)
-        return [
-            answer if isinstance(answer, Exception) else _both(answer, copy) for (_, _, copy), answer in zip(pairs, answers, strict=True)
-        ]
+            newest, self._uncopied = self._uncopied, {}
+            self._control.spawn("copy-checkpoints", self._copy(builtins.list(newest.values())), self._copied)
 
     async def _copy(self, written: Sequence[tuple[Checkpoint, Grant]]) -> None:
         for answer in await self._mirror.save(written):
@@ -102,6 +119,7 @@ class MirroredStoreCalls:
         if error is not None and not self._is_failing:
             self._report("copying checkpoints to the group", error)
         self._is_failing = error is not None
+        self._copy_soon()
 
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._store.list()

@@ -7,12 +7,19 @@ fails is tried again with back-off, its failure reported once and its recovery o
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.runtime import Promise, Runtime
-from streamkit.errors import CheckpointError, FencedError, PartitionLostError, StoreUnavailableError
+from streamkit.errors import (
+    CheckpointError,
+    FencedError,
+    PartitionLostError,
+    StoreNotReadyError,
+    StoreThrottledError,
+    StoreUnavailableError,
+)
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import Claim, Grant
 from streamkit.plugin.observer import Observer
@@ -56,6 +63,9 @@ class Entry:
     def saved(self) -> Position | None:
         at = self.checkpoint.at
         return at.position if at.kind == "after" else None
+
+
+_PASSING = (StoreUnavailableError, StoreThrottledError, StoreNotReadyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,18 +255,20 @@ class Checkpointer:
         if isinstance(error, FencedError):
             entry.suspended = True
             entry.on_fenced(error)
+        elif isinstance(error, CheckpointError) and not isinstance(error, _PASSING):
+            self._refused(entry, error)
         elif not isinstance(error, CheckpointError):
             self._observer.on_problem(f"saving the checkpoint of {entry.worker.partition}", error)
 
+    def _refused(self, entry: Entry, error: CheckpointError) -> None:
+        """The store will never take this one. Whoever waits is told; the next is written without what was submitted with it."""
+        for _, promise in entry.futures:
+            promise.fail(error)
+        entry.futures.clear()
+        entry.metadata = entry.checkpoint.metadata
+        entry.submitted = entry.saved if entry.is_manual else None
+        self._observer.on_problem(f"the store refuses the checkpoint of {entry.worker.partition}", error)
+
 
 def _moved(old: Checkpoint, at: StartPosition, metadata: str) -> Checkpoint:
-    return Checkpoint(
-        old.partition,
-        at,
-        metadata=metadata,
-        owner=old.owner,
-        epoch=old.epoch,
-        partitions_at_start=old.partitions_at_start,
-        pending=old.pending,
-        pending_state=old.pending_state,
-    )
+    return replace(old, at=at, metadata=metadata, record_time=None)

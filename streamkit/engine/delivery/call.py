@@ -37,10 +37,8 @@ class Code:
     function: Callable[..., object] | None = None
     factory: Callable[[], Processor] | None = None
     name: str = ""
-
-    def make(self) -> Processor | None:
-        """A processor for one assignment; None for a function."""
-        return self.factory() if self.factory is not None else None
+    processor_type: type[Processor] | None = None
+    """What the factory makes, if that is known beforehand: its hooks say on which carrier it has to be made."""
 
 
 class Caller:
@@ -48,16 +46,26 @@ class Caller:
 
     def __init__(self, code: Code) -> None:
         self._facts = code.facts
-        self._processor = code.make()
-        self._function: Callable[..., Any] | None = code.function if self._processor is None else self._processor.process
+        self._factory = code.factory
+        self._processor: Processor | None = None
+        shape: object = code.processor_type or (code.factory if isinstance(code.factory, type) else None)
+        if shape is None and code.factory is not None:
+            shape = self._processor = code.factory()
+        self._function: Callable[..., Any] | None = code.function if shape is None else getattr(shape, "process", None)
         self._is_async = inspect.iscoroutinefunction(self._function)
-        hooks = [self._function] if self._processor is None else _hooks(self._processor)
+        hooks = [self._function] if shape is None else [getattr(shape, name) for name in HOOKS]
         self.on_loop = any(inspect.iscoroutinefunction(hook) for hook in hooks)
         """True if any hook is `async def`: then this assignment lives on the user's loop, else on a thread of its own."""
         self.reject_on = code.facts.reject_on
         self.by = code.facts.by
         self.is_manual = code.facts.checkpoint == "manual"
-        self.flushes = self._processor is not None and type(self._processor).flush is not Processor.flush
+        self.flushes = shape is not None and _defines_flush(shape)
+
+    async def make(self, carrier: Carrier) -> None:
+        """Make the processor, on the carrier that will call it. Raises what its constructor raises; tried again like `initialize`."""
+        if self._processor is None and self._factory is not None:
+            self._processor = self._factory() if self.on_loop else await carrier.call_def(self._factory)
+            self._function = self._processor.process
 
     async def initialize(self, carrier: Carrier, context: Context) -> None:
         if self._processor is not None:
@@ -100,9 +108,12 @@ class Caller:
             context.running = None
 
 
-def _hooks(processor: Processor) -> list[Callable[..., object]]:
-    names = ("initialize", "process", "flush", "partition_ended", "partition_revoked", "partition_lost", "close")
-    return [getattr(processor, name) for name in names]
+HOOKS = ("initialize", "process", "flush", "partition_ended", "partition_revoked", "partition_lost", "close")
+
+
+def _defines_flush(shape: object) -> bool:
+    kind = shape if isinstance(shape, type) else type(shape)
+    return getattr(kind, "flush", None) is not Processor.flush
 
 
 async def _call(carrier: Carrier, hook: Callable[..., object], *args: object) -> object:

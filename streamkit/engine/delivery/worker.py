@@ -226,6 +226,7 @@ class Worker:
             attempt += 1
             self.context.attempt = attempt
             try:
+                await self._caller.make(self._carrier)
                 await self._caller.initialize(self._carrier, self.context)
             except Exception as error:
                 attempt, halts = await self._after_failure("initialize", error, attempt, halts)
@@ -305,7 +306,9 @@ class Worker:
             if result.failure is None:
                 continue
             rest = self._after_submitted(rest)
-            if rest is not None:
+            if rest is None:
+                self._recover(halts)
+            else:
                 attempt, halts = await self._after_failure(rest.first, result.failure, attempt, halts)
 
     def _finish(self, batch: Batch) -> None:
@@ -417,7 +420,7 @@ class Worker:
         """Everything is delivered: flush, tell, save END. Asked again with back-off until END is saved; False if it never was."""
         self.context.children = children
         self.at_end = True
-        attempt = halts = 0
+        attempt = halts = refusals = 0
         while self._ending is None:
             attempt += 1
             self.context.attempt = attempt
@@ -432,10 +435,25 @@ class Worker:
             self._recover(halts)
             halts = 0
             if await self._carrier.wait(self._events.settle("end")):
+                self._recover(int(self.is_halted))
                 self._events.ended()
                 return True
+            refusals += 1
+            if self._limits.retry.exhausted(refusals) and not self.is_halted and self._ending is None:
+                self._refused_end(refusals)
             await self._wait(self._limits.retry.delay(attempt, self._runtime.random()))
         return False
+
+    def _refused_end(self, times: int) -> None:
+        """It is asked again for as long as it takes, but health says why children wait."""
+        self.is_halted = True
+        self._events.halt(
+            RetriesExhaustedError(
+                f"{self.partition} has ended, but partition_ended has not checkpointed END ({times} times asked)",
+                attempts=times,
+                fix="call context.checkpoint() in partition_ended when everything is done",
+            )
+        )
 
     async def _lose(self) -> None:
         assert self._ending is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Protocol
 
 from streamkit.model import Partition
@@ -18,7 +18,7 @@ class Owner(Protocol):
     """What ownership asks of the supervisor."""
 
     def assign(self, partition: Partition, epoch: int) -> None: ...
-    async def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Sequence[Partition]: ...
+    def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Coroutine[object, object, Sequence[Partition]]: ...
     def lose(self, partitions: Sequence[Partition], reason: str) -> None: ...
 
 
@@ -32,12 +32,17 @@ class GroupOwnership:
         for partition in event.partitions:
             self._owner.assign(partition, event.epoch)
 
-    async def revoked(self, event: Revoked) -> None:
-        """Give back in order, whatever happens in between: the group waits for `done`."""
-        try:
-            await self._owner.revoke(event.partitions, "rebalance", max(0.0, event.deadline_seconds - SAFETY_SECONDS))
-        finally:
-            event.done()
+    def revoked(self, event: Revoked) -> Coroutine[object, object, None]:
+        """Begin to give back at once, so that an assignment that follows is not taken for this one; the rest takes its time."""
+        giving_back = self._owner.revoke(event.partitions, "rebalance", max(0.0, event.deadline_seconds - SAFETY_SECONDS))
+
+        async def rest() -> None:
+            try:
+                await giving_back
+            finally:
+                event.done()  # whatever happened in between: the group waits for it
+
+        return rest()
 
     def lost(self, event: Lost) -> None:
         self._owner.lose(event.partitions, "the group took it away")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -11,6 +12,7 @@ from streamkit.errors import ConfigurationError, StoreUnavailableError
 from streamkit.model import Batch, Checkpoint, Partition, Position, StartPosition
 from streamkit.processing import Context, Processor
 from streamkit.testing import Harness
+from streamkit.testing.virtual import EPOCH
 from tests.unit.engine.rig import P0, Notes, failing, values
 
 
@@ -117,7 +119,7 @@ def test_the_first_start_is_saved_before_the_first_record(start: str) -> None:
     with Harness(plain(), start=start, assigned=False) as h:
         h.deliver(b"a")
         assert operations(h)[:5] == ["claim", "list", "save", "saved", "add"]
-        assert h.checkpoints[0].at.kind in ("earliest", "at", "time")
+        assert h.checkpoints[0].at.kind in ("earliest", "at")
         assert h.checkpoints[0].partitions_at_start == 1
 
 
@@ -212,10 +214,26 @@ def test_partitions_that_appear_later_begin_at_earliest() -> None:
         assert b"early" in values(h)
 
 
-def test_a_time_as_start_is_saved_as_it_is_resolved() -> None:
-    moment = datetime(2026, 1, 1, tzinfo=UTC)
-    with Harness(failing({}), start=moment.isoformat()) as h:
-        assert h.checkpoints[0].at == StartPosition.at_time(moment)
+def test_a_time_as_start_is_resolved_and_saved() -> None:
+    h = Harness(failing({}), assigned=False, start=datetime.fromtimestamp(EPOCH + 50, UTC).isoformat())
+    with h:
+        h.write(b"old")
+        h.advance(100)
+        h.write(b"new")
+        h.assign()
+        assert h.checkpoints[0].at == StartPosition.at(Position(1))
+        assert values(h) == [b"new"]
+
+
+def test_under_latest_a_partition_that_was_there_loses_nothing_however_late_it_is_claimed() -> None:
+    with Harness(failing({}), partitions=2, start="latest", assigned=False) as h:
+        h.write(b"old", partition="1")
+        h.advance(200)
+        h.assign("0")
+        h.advance(300)
+        h.write(b"new", partition="1")
+        h.assign("1")
+        assert values(h) == [b"new"]
 
 
 # -- ends while beginning ------------------------------------------------------------------------------------------------
@@ -279,14 +297,22 @@ def test_ended_while_initialize_fails_only_calls_close() -> None:
         assert len(h.errors) == 2
 
 
-def test_a_processor_that_cannot_be_made_stops_the_app_and_names_the_cause() -> None:
-    class Broken(Processor):
-        def __init__(self) -> None:
-            raise ValueError("no database")
+def test_a_processor_that_cannot_be_made_is_a_failure_like_that_of_initialize() -> None:
+    made: list[int] = []
 
-    with Harness(Broken, assigned=False) as h:
-        h._hold({P0})
-        h._run_until(lambda: not h.is_running, "over")
-        h.stop()
-        assert h.exit_code == 1
-        assert any("no database" in problem for problem in h.problems)
+    class Fragile(Processor):
+        def __init__(self) -> None:
+            made.append(threading.get_ident())
+            if len(made) < 5:
+                raise ValueError("no database")
+
+        def process(self, batch: Batch, context: Context) -> None:
+            return None
+
+    with Harness(Fragile, retry_attempts=3) as h:
+        assert "no database" in str(h.halted)
+        assert len(made) == 3
+        h.advance(35)
+        h.deliver(b"a")
+        assert h.hooks == ["initialize", "process"]
+        assert threading.get_ident() not in made  # made in the assignment's thread, not on the control loop

@@ -67,7 +67,7 @@ def perform(h: Harness, command: str, argument: object) -> None:
         getattr(h, command)()
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=90, deadline=None)
 @given(commands, troubles, st.integers(0, 3))
 def test_every_assignment_obeys_the_grammar_and_no_two_hooks_overlap(
     history: list[tuple[str, object]], plan: dict[str, tuple[float, int]], seed: int
@@ -94,7 +94,7 @@ def test_every_assignment_obeys_the_grammar_and_no_two_hooks_overlap(
     assert overlaps == []
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(commands, troubles)
 def test_no_record_is_lost_and_no_checkpoint_passes_one_that_is_not_done(
     history: list[tuple[str, object]], plan: dict[str, tuple[float, int]]

@@ -332,11 +332,18 @@ def test_partition_ended__checkpoint() -> None:
         h.end()
         assert at_end == [Position.END]
 
-    with Harness(checkpointing("partition_ended", lambda context: None, manual=True)) as h:
-        h.script.ended[P0] = ()
-        h.advance(100)
-        assert h.checkpoint is None  # never without its word
-        assert h.hooks.count("partition_ended") > 3
+    def after_a_while(context: Context) -> None:
+        if h.time > 60:
+            context.checkpoint()
+
+    with Harness(checkpointing("partition_ended", after_a_while, manual=True), retry_attempts=3) as h:
+        h.end()
+        assert "has not checkpointed END (3 times asked)" in str(h.halted)  # never without its word, and health says so
+        assert h.checkpoint is None
+        h.advance(120)
+        assert h.checkpoint == Position.END
+        assert h.halted is None
+        assert h.hooks[-1] == "close"
 
 
 def test_partition_ended__raises() -> None:
@@ -446,17 +453,17 @@ def test_partition_lost__thread() -> None:
 
 
 def test_partition_lost__deadline() -> None:
-    _, code = slow_in("partition_lost", 500)
+    _, code = slow_in("partition_lost", 60)
     with Harness(code) as h:
         h.lose()
-        assert h.time > 500
+        assert h.time > 60
         assert h.hooks == ["initialize", "partition_lost", "close"]
         h.assign()
         h.script.take(P0)
         from streamkit.plugin import Assigned, Lost
 
         h.script.events.extend([Lost((P0,)), Assigned((P0,), 9)])
-        h.advance(400)
+        h.advance(50)
         assert h.hooks[3:] == ["initialize", "partition_lost"]  # the new one waits
         h.settle()
         assert h.hooks[3:] == ["initialize", "partition_lost", "close", "initialize"]

@@ -385,6 +385,20 @@ def test_after_a_crash_what_was_not_saved_comes_again() -> None:
         assert values(h) == [b"a", b"b", b"a", b"b", b"c"]
 
 
+def test_an_abandoned_app_calls_no_hook_whatever_the_group_says_then() -> None:
+    with Harness(slow(5)) as h:
+        h.write(b"a")
+        h.advance(1)
+        life = h._alive()
+        h.script.events.append(Lost((P0,)))
+        life.supervisor.abandon()
+        life.supervisor._runtime.control.post(life.supervisor.lose, [P0], "too late")
+        h._run_until(life.promise.done, "over")
+        h.advance(20)
+        assert h.hooks == ["initialize", "process"]
+        h.crash()
+
+
 def test_a_revoke_of_some_leaves_the_others() -> None:
     with Harness(failing({}), partitions=2) as h:
         h.revoke("0")

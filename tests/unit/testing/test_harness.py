@@ -191,7 +191,8 @@ def test_checkpoints_are_all_that_were_saved() -> None:
         assert [str(c.at) for c in h.checkpoints] == ["earliest", "after 0", "after 1"]
 
 
-def test_what_never_comes_to_rest_says_what_it_waits_for() -> None:
+def test_what_never_comes_to_rest_says_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.testing.harness.PATIENCE_SECONDS", 60.0)
     with Harness(handle) as h:
         h.script.fail("save", StoreUnavailableError("gone for lunch"), times=10_000)
         with pytest.raises(TimeoutError, match="gone for lunch"):

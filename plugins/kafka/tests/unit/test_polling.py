@@ -172,6 +172,19 @@ def test_an_assignment_without_the_loss_before_it_tells_the_loss_too(member, scr
     assert events == [Lost((P0,)), Assigned((P0,), 5)]
 
 
+@pytest.mark.parametrize("end", ["revoke", "lose"])
+def test_what_is_given_and_taken_within_one_poll_was_never_ours(member, script, end):
+    """Else the engine would hear of the revoke, inside the poll, before it hears of the assignment, which the poll returns."""
+    served = []
+    member._serve = served.append
+    events = poll(member, script, lambda: script.give(2, 3) or getattr(script, end)(1, 2) or [])
+    told = [Assigned((Partition("t", "3"),), 5)]
+    if end == "lose":
+        assert (events, served) == ([*told, Lost((P1,))], [])
+    else:
+        assert (events, [revoked.partitions for revoked in served]) == (told, [(P1,)])
+
+
 def test_only_what_is_assigned_locally_is_unassigned(member, script):
     poll(member, script, lambda: script.give(2) or [])
     script.calls.clear()

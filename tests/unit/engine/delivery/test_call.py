@@ -11,7 +11,7 @@ from streamkit.engine.delivery.call import Caller, Code, Result
 from streamkit.model import Batch, Partition, Record, StartPosition
 from streamkit.outcome import Reject, Retry, Stop
 from streamkit.processing import Context, Processor, facts_of, processor, record_processor
-from streamkit.testing import VirtualRuntime
+from streamkit.testing import Harness, VirtualRuntime
 from tests.unit.engine.rig import batch, record
 
 
@@ -136,7 +136,16 @@ def test_only_a_processor_that_defines_flush_flushes() -> None:
 
 
 def test_each_assignment_has_a_processor_of_its_own() -> None:
-    facts = facts_of(Processor)
-    assert facts is not None
-    code = Code(facts, factory=Processor)
-    assert code.make() is not code.make()
+    made: list[Processor] = []
+
+    class Counted(Processor):
+        def __init__(self) -> None:
+            made.append(self)
+
+        def process(self, batch: Batch, context: Context) -> None:
+            return None
+
+    with Harness(Counted, partitions=2) as h:
+        h.revoke("0")
+        h.assign("0")
+    assert len({id(processor) for processor in made}) == 3

@@ -1,0 +1,72 @@
+"""What users and plugin authors may import. A change here is a change of the public interface: say so in the changelog."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+PUBLIC = {
+    "streamkit": [
+        "App",
+        "Batch",
+        "BrokerError",
+        "CheckpointError",
+        "CheckpointFuture",
+        "ConfigurationError",
+        "Context",
+        "DrainTimeoutError",
+        "FencedError",
+        "LostContext",
+        "OwnershipError",
+        "Partition",
+        "PartitionLostError",
+        "Position",
+        "ProcessingError",
+        "Processor",
+        "Record",
+        "Reject",
+        "Retry",
+        "StartPosition",
+        "Stop",
+        "StreamkitError",
+        "processor",
+        "record_processor",
+        "run",
+    ],
+    "streamkit.plugin": [
+        "Adapter",
+        "AdapterContext",
+        "Assigned",
+        "Broker",
+        "Budget",
+        "CaughtUp",
+        "CheckpointStore",
+        "Claim",
+        "Duration",
+        "Ended",
+        "Event",
+        "Failed",
+        "Grant",
+        "GroupBroker",
+        "Idle",
+        "Lost",
+        "Membership",
+        "NewRecord",
+        "Observer",
+        "Plugin",
+        "Producer",
+        "Reader",
+        "Revoked",
+        "Size",
+        "hookimpl",
+    ],
+}
+
+
+@pytest.mark.parametrize("module", list(PUBLIC))
+def test_the_public_names_are_these(module: str) -> None:
+    imported = importlib.import_module(module)
+    assert sorted(imported.__all__) == PUBLIC[module]
+    for name in imported.__all__:
+        assert getattr(imported, name) is not None
