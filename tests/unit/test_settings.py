@@ -242,6 +242,7 @@ UNBUILT = {
     "dead_letter": ["file:dlq.jsonl"],
     "dead_letter_max_consecutive": [3],
     "process_timeout": ["30s"],
+    "stuck_after": ["1m"],
     "bisect": [True],
     "ownership": ["lease"],
     "max_partitions": [4],
@@ -273,5 +274,5 @@ def test_several_features_that_are_not_built_are_all_named() -> None:
         refuse_not_yet(settings(ordering="key", process_timeout="30s"))
     assert str(caught.value) == (
         "STREAMKIT_ORDERING: 'key' is not built yet; records keep the order of their partition\n"
-        "STREAMKIT_PROCESS_TIMEOUT: '30s' is not built yet; a call of a handler is never cut short; STREAMKIT_STUCK_AFTER reports it"
+        "STREAMKIT_PROCESS_TIMEOUT: '30s' is not built yet; a call of a handler is never cut short"
     )

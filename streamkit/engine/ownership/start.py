@@ -56,6 +56,6 @@ def first_start(
 
 def _was_there(partition: Partition, counts: Sequence[int], *, together: bool) -> bool:
     """Whether the partition existed at the group's first start. In doubt it did not: EARLIEST skips nothing."""
-    if not counts:  # no checkpoint of its stream: another worker of a first start that goes on just now, or a stream found later
-        return together
-    return partition.id.isdigit() and int(partition.id) < min(counts)
+    if counts and partition.id.isdigit():
+        return int(partition.id) < min(counts)
+    return together  # another partition of a first start that goes on just now, or one that was found later

@@ -34,6 +34,10 @@ class Carrier(ABC):
 
     def call(self, name: str, coroutine: Coroutine[object, object, T]) -> Promise[T]:
         """Run a coroutine here on behalf of another carrier; its result comes as a promise."""
+        return self.begin(name, coroutine)[1]
+
+    def begin(self, name: str, coroutine: Coroutine[object, object, T]) -> tuple[Task, Promise[T]]:
+        """The same, with the task, so that it can be cancelled."""
         promise: Promise[T] = Promise()
 
         async def body() -> None:
@@ -44,8 +48,7 @@ class Carrier(ABC):
             if error is not None:
                 promise.fail(error)
 
-        self.spawn(name, body(), ended)
-        return promise
+        return self.spawn(name, body(), ended), promise
 
     @abstractmethod
     async def wait(self, promise: Promise[T]) -> T:
@@ -97,6 +100,9 @@ class Runtime(ABC):
     @abstractmethod
     def blocking(self, name: str) -> BlockingCalls:
         """One thread for one adapter's blocking calls, started with the first call."""
+
+    async def vacate(self) -> None:
+        """Cancel what of ours still runs in a loop that was lent to us, on the control carrier. Loops of our own end with `stop`."""
 
     @abstractmethod
     def stop(self) -> None:

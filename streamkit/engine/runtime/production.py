@@ -7,12 +7,17 @@ import contextlib
 import random
 import threading
 import time
+from collections.abc import Coroutine
+from dataclasses import dataclass
 
 from streamkit.engine.runtime.carriers import BlockingCalls, Carrier, Runtime
 from streamkit.engine.runtime.loops import LoopCarrier
+from streamkit.engine.runtime.primitives import OnEnd, Promise, Task
 from streamkit.engine.runtime.threads import ThreadCalls, ThreadCarrier
 
 __all__ = ["ThreadRuntime"]
+
+VACATE_SECONDS = 1.0
 
 
 class _LoopThread:
@@ -43,17 +48,51 @@ class _LoopThread:
         self._thread.join(timeout)
 
 
+@dataclass(frozen=True, slots=True)
+class _Lodger:
+    """A task of ours in a loop that somebody else runs, and will go on to run."""
+
+    task: Task
+    over: Promise[None]
+    calls: ThreadCalls
+
+
+class _LentCarrier(LoopCarrier):
+    """Remembers what it has begun: nobody ends the loop, so somebody has to end the tasks. Spawned to by the control thread alone."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, name: str, lodgers: list[_Lodger]) -> None:
+        self._own_calls = ThreadCalls(name)
+        super().__init__(loop, self._own_calls)
+        self._lodgers = lodgers
+
+    def spawn(self, name: str, coroutine: Coroutine[object, object, object], on_end: OnEnd) -> Task:
+        over: Promise[None] = Promise()
+
+        def ended(error: BaseException | None) -> None:
+            on_end(error)
+            over.resolve(None)
+
+        task = super().spawn(name, coroutine, ended)
+        self._lodgers[:] = [one for one in self._lodgers if not one.over.done()]
+        self._lodgers.append(_Lodger(task, over, self._own_calls))
+        return task
+
+
 class ThreadRuntime(Runtime):
     """Production: a thread each for control, adapters' I/O and the user's loop, and one for each thing that may block."""
 
     def __init__(self, user_loop: asyncio.AbstractEventLoop | None = None) -> None:
-        """`user_loop`: a loop that somebody else runs and that `async def` hooks shall run in; None: one of our own."""
+        """`user_loop`: a loop that somebody else runs and that `async def` hooks shall run in; None: one of our own.
+
+        Such a loop is for one app: `vacate` ends all that it has begun there.
+        """
         self._control = _LoopThread("control")
         self._io = _LoopThread("io")
         self.control = self._control.carrier
         self.io = self._io.carrier
         self._user_thread: _LoopThread | None = None
-        self._user_loop = user_loop
+        self._lent_loop = user_loop
+        self._lodgers: list[_Lodger] = []
 
     def monotonic(self) -> float:
         return time.monotonic()
@@ -65,16 +104,29 @@ class ThreadRuntime(Runtime):
         return random.random()
 
     def user(self, name: str) -> Carrier:
-        if self._user_loop is None:
+        if self._lent_loop is not None:
+            return _LentCarrier(self._lent_loop, name, self._lodgers)
+        if self._user_thread is None:
             self._user_thread = _LoopThread("user")
-            self._user_loop = self._user_thread.loop
-        return LoopCarrier(self._user_loop, ThreadCalls(name))
+        return LoopCarrier(self._user_thread.loop, ThreadCalls(name))
 
     def thread(self, name: str) -> Carrier:
         return ThreadCarrier(name)
 
     def blocking(self, name: str) -> BlockingCalls:
         return ThreadCalls(name)
+
+    async def vacate(self) -> None:
+        signal = self.control.signal()
+        lodgers = [one for one in self._lodgers if not one.over.done()]
+        for one in lodgers:
+            one.task.cancel()
+            one.over.on_done(signal.set)
+        until = self.monotonic() + VACATE_SECONDS
+        while not all(one.over.done() for one in lodgers) and (left := until - self.monotonic()) > 0:
+            await signal.wait(left)
+        for one in lodgers:
+            one.calls.let_go()  # cancelled code does not release its carrier
 
     def stop(self) -> None:
         for thread in (self._user_thread, self._io, self._control):

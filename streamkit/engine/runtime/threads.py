@@ -122,8 +122,13 @@ class ThreadCalls(BlockingCalls):
             job()
 
     def stop(self) -> None:
-        if self._thread is not None:
+        if (thread := self.let_go()) is not None:
+            thread.join(1.0)
+
+    def let_go(self) -> threading.Thread | None:
+        """Let the thread end when its call returns, without waiting for it."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
             self._jobs.append(None)
             self._signal.set()
-            self._thread.join(1.0)
-            self._thread = None
+        return thread

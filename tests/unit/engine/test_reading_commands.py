@@ -105,6 +105,19 @@ def test_a_revoke_callback_returns_at_its_deadline_whatever_the_engine_does(rig:
     assert rig.reading.call(answer).result(PATIENCE) == 42
 
 
+def test_a_command_that_was_waiting_when_the_reader_ended_fails_too(rig: Rig) -> None:
+    waiting: list[Promise[int]] = []
+
+    def crash() -> None:
+        waiting.append(rig.reading.call(answer))
+        raise ZeroDivisionError
+
+    rig.reader.act = crash
+    rig.over.result(PATIENCE)
+    with pytest.raises(BrokerUnavailableError, match="the reader has ended"):
+        waiting[0].result(PATIENCE)
+
+
 def test_a_command_to_a_reader_that_has_ended_fails_at_once_instead_of_never(rig: Rig) -> None:
     def crash() -> None:
         raise ZeroDivisionError

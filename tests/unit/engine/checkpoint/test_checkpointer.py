@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
@@ -94,6 +95,22 @@ def test_a_checkpoint_never_passes_a_record_that_is_not_done() -> None:
         h.advance(20)
         assert h.errors
         assert set(sequences(h)) == {2}
+
+
+def test_a_long_call_of_a_record_handler_is_saved_record_by_record_without_the_one_that_runs() -> None:
+    done: list[int | None] = []
+
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        await asyncio.sleep(3)
+        done.append(record.position.sequence)
+
+    with Harness(handle, checkpoint_interval="1s") as h:
+        h.script.answers = lambda answers: seen.append((h.checkpoint, len(done))) or answers  # type: ignore[func-returns-value]
+        seen: list[tuple[object, int]] = []
+        h.deliver(*[b"x"] * 6)
+        assert [count for _, count in seen] == [1, 2, 3, 4, 5, 6]
+        assert [saved for saved, _ in seen] == [0, 1, 2, 3, 4, 5]
 
 
 def test_saves_of_one_partition_never_overlap_and_never_go_back() -> None:
@@ -306,8 +323,6 @@ def test_a_result_that_does_not_come_in_time_raises_timeout_error() -> None:
 
 
 def test_a_waiter_that_gives_up_does_not_take_the_checkpoint_from_others() -> None:
-    import asyncio
-
     done = []
 
     @record_processor(checkpoint="manual")
