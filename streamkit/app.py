@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
-import inspect
 import os
+import queue
 import signal
 import sys
 import threading
@@ -14,25 +15,22 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import cast
 
 from streamkit.assembly.parts import Assembled, assemble, load_settings
 from streamkit.assembly.registry import Registry
-from streamkit.engine.delivery.call import Code
-from streamkit.engine.runtime import Promise, Runtime, ThreadRuntime
+from streamkit.assembly.targets import code_of
+from streamkit.engine.lifespan import Lifespan
+from streamkit.engine.runtime import Promise, Runtime, Task, ThreadRuntime
 from streamkit.engine.status import PartitionStatus
-from streamkit.engine.supervisor import Supervisor
+from streamkit.engine.supervisor import Parts, Supervisor
 from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
 from streamkit.plugin import Observer
-from streamkit.processing import Processor, facts_of
 from streamkit.settings import Settings
 from streamkit.telemetry.logs import LogObserver, set_up_logs
 
 __all__ = ["App", "code_of", "complain", "importing", "run"]
 
 LOOK_UP_SECONDS = 0.2
-
-Lifespan = Callable[..., object]
 
 _DEFAULT_THRESHOLD = 2000
 """CPython's own is 700, or 2000 from 3.13 on."""
@@ -56,7 +54,7 @@ class App:
         /,
         *,
         settings: Settings | None = None,
-        lifespan: Lifespan | object | None = None,
+        lifespan: Callable[..., object] | object | None = None,
         **overrides: object,
     ) -> None:
         self.code = code_of(target)
@@ -67,8 +65,12 @@ class App:
         self.overrides.update(overrides)
         self._lifespan = lifespan
         self._observers: list[Observer] = [LogObserver()]
-        self._supervisor: Supervisor | None = None
+        self._has_run = False
         self._stop_reason: str | None = None
+        self._entering: Lifespan | None = None
+        self._supervisor: Supervisor | None = None
+        self._is_abandoned = self._is_cut = False
+        self._cut: Callable[[], None] | None = None
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` what happens; before the start."""
@@ -76,14 +78,20 @@ class App:
 
     def stop(self, reason: str = "app.stop()") -> None:
         """Drain and end, from any thread; before the start it prevents it."""
-        self._stop_reason = reason
+        self._stop_reason = self._stop_reason or reason
+        if self._entering is not None:
+            self._entering.stop()
         if self._supervisor is not None:
             self._supervisor.stop(reason)
 
     def abandon(self) -> None:
         """End as if this process had died: nothing saved, no hook called, the group not told. For demos and tests."""
-        if self._supervisor is not None:
-            self._supervisor.abandon()
+        self._is_abandoned = True
+        self._stop_reason = self._stop_reason or "abandoned"
+        if self._entering is not None:
+            self._entering.stop()
+        if self._cut is not None:
+            self._cut()
 
     def snapshot(self) -> list[PartitionStatus]:
         """The partitions of this worker as they stand; empty before the start."""
@@ -100,21 +108,31 @@ class App:
         return self._supervisor is not None and self._supervisor.is_started
 
     async def serve(self) -> None:
-        """Run in the caller's loop until `stop`; no signal handlers are installed. Cancelling it drains first.
+        """Run in the caller's loop until `stop`; no signal handlers are installed. Once for each App.
 
-        `async def` hooks run in this loop, `def` hooks in threads. Raises what `run` would turn into an exit code.
+        `async def` hooks run in this loop, `def` hooks in threads. Raises what `run` would turn into an exit code. Cancelling it
+        drains first; cancelling it again ends at once: nothing more is saved, `async def` code that still runs is cancelled.
+        (anyio's scopes cancel again and again; there, call `stop` and let it return.)
         """
+        self._begin(look_only=True)
         runtime = ThreadRuntime(user_loop=asyncio.get_running_loop())
         try:
-            promise = runtime.control.call("app", self.live(self.assemble(runtime), runtime))
-            try:
-                await asyncio.shield(_as_future(promise))
-            except asyncio.CancelledError:
-                self.stop("cancelled")
-                await promise
-                raise
+            assembled = self.assemble(runtime)
+            self._begin()
+            life = runtime.control.call("app", self.live(assembled, runtime))
+            cancelled = await _outlast(life, lambda times: self.stop("cancelled") if times == 1 else self.abandon())
         finally:
-            await asyncio.to_thread(runtime.stop)
+            stopped = runtime.thread("stop").call("stop", _stop(runtime))
+            cancelled_late = await _outlast(stopped, lambda _: None)
+        life.result()
+        if cancelled := cancelled or cancelled_late:
+            raise cancelled
+
+    def _begin(self, *, look_only: bool = False) -> None:
+        """Take the one run that an App has: `ConfigurationError` if it is taken."""
+        if self._has_run:
+            raise ConfigurationError("an App runs once, and this one has run", fix="make a new App for each run")
+        self._has_run = not look_only
 
     def assemble(
         self, runtime: Runtime, *, dotenv: Path | None = None, config: Path | None = None, registry: Registry | None = None
@@ -126,99 +144,61 @@ class App:
 
     async def live(self, assembled: Assembled, runtime: Runtime) -> None:
         """From the lifespan's entry to its exit, on the control carrier of `runtime`."""
-        if self._stop_reason is not None:
+        parts = assembled.parts
+        self._entering = lifespan = Lifespan(self._lifespan, self, runtime, parts.observer.on_problem)
+        if self._stop_reason is not None or not await lifespan.enter():
             return
-        state, leave = await self._enter_lifespan(runtime)
-        assembled.parts.state = state
-        supervisor = Supervisor(assembled.parts, runtime)
-        self._supervisor = supervisor
-        self._pass_on_stop(supervisor)
+        failed = True
         try:
-            await supervisor.run()
+            parts.state = lifespan.state
+            await self._supervise(parts, runtime)
+            failed = False
         finally:
             assembled.stop()
-            await leave()
+            await runtime.vacate()  # late code first: it may use what the lifespan is about to close
+            await lifespan.leave(quietly=failed)
 
-    def _pass_on_stop(self, supervisor: Supervisor) -> None:
-        """`stop` may have come while the lifespan was being entered."""
-        if self._stop_reason is not None:
+    async def _supervise(self, parts: Parts, runtime: Runtime) -> None:
+        supervisor = Supervisor(parts, runtime)
+        task, life = runtime.control.begin("supervisor", supervisor.run())
+        self._cut = lambda: runtime.control.post(self._cut_off, supervisor, task)
+        self._supervisor = supervisor
+        if self._stop_reason is not None:  # it came while the lifespan was entered, and found no supervisor
             supervisor.stop(self._stop_reason)
+        if self._is_abandoned:
+            self._cut()
+        try:
+            await life
+        except asyncio.CancelledError:
+            if not self._is_cut:
+                raise
 
-    async def _enter_lifespan(self, runtime: Runtime) -> tuple[object, Callable[[], Promise[object]]]:
-        manager = self._lifespan
-        if manager is not None and not hasattr(manager, "__enter__") and not hasattr(manager, "__aenter__"):
-            function = cast("Lifespan", manager)
-            manager = function(self) if inspect.signature(function).parameters else function()
-        carrier = runtime.user("lifespan") if manager is not None else runtime.control
-        if hasattr(manager, "__aenter__"):
-            entered = cast("contextlib.AbstractAsyncContextManager[object]", manager)
-            state = await carrier.call("lifespan", entered.__aenter__())
-            return state, lambda: carrier.call("lifespan", entered.__aexit__(None, None, None))
-        if manager is None:
-            return None, lambda: carrier.call("lifespan", _nothing())
-        if not hasattr(manager, "__enter__"):
-            raise ConfigurationError(f"lifespan gave {type(manager).__name__}, which is no context manager")
-        plain = cast("contextlib.AbstractContextManager[object]", manager)
-        state = await carrier.call("lifespan", carrier.call_def(plain.__enter__))
-        return state, lambda: carrier.call("lifespan", carrier.call_def(plain.__exit__, None, None, None))
+    def _cut_off(self, supervisor: Supervisor, task: Task) -> None:
+        """Abandoned: there is nothing to wait for, neither running code nor a broker that does not answer. Closing goes on."""
+        if self._is_cut:
+            return
+        self._is_cut = True
+        supervisor.abandon()
+        if supervisor.assignments or not supervisor.is_started:  # else it closes already, or is about to
+            task.cancel()
 
 
-async def _nothing() -> None:
-    return None
+async def _stop(runtime: Runtime) -> None:
+    runtime.stop()
 
 
-def _as_future(promise: Promise[object] | Promise[None]) -> asyncio.Future[object]:
-    async def wait() -> object:
-        return await promise
-
-    return asyncio.ensure_future(wait())
-
-
-def code_of(target: object) -> Code:
-    """What may be called: a decorated function, a `Processor` class, or a factory of processors.
-
-    Raises `ConfigurationError` that says which decorator is missing.
-    """
-    name = getattr(target, "__qualname__", f"a value of type {type(target).__name__}")
-    facts = facts_of(target)
-    if isinstance(target, type) and facts is not None:
-        _check_constructor(target, name)
-        return Code(facts, factory=cast("Callable[[], Processor]", target), name=name)
-    if facts is not None and callable(target) and not isinstance(target, Processor):
-        _check_parameters(target, facts.by, name)
-        return Code(facts, function=target, name=name)
-    if inspect.isfunction(target) and not inspect.signature(target).parameters:
-        made = target()
-        if isinstance(made, App):
-            return made.code
-        if (facts := facts_of(made)) is not None and isinstance(made, Processor):
-            return Code(facts, factory=target, name=name)
-    if isinstance(target, Processor):
-        raise ConfigurationError(
-            f"{type(target).__name__} is given as one processor object, but every assignment needs its own",
-            fix="give the class, or a factory",
-        )
-    raise ConfigurationError(
-        f"{name} is not a processor",
-        fix="put @record_processor (one record a call) or @processor (a batch a call) above it, or give a Processor class",
-    )
-
-
-def _check_constructor(factory: type, name: str) -> None:
-    try:
-        inspect.signature(factory).bind()
-    except (TypeError, ValueError):
-        raise ConfigurationError(
-            f"{name} cannot be made without arguments, and every assignment makes one",
-            fix=f"give a function without parameters that returns {name}(...)",
-        ) from None
-
-
-def _check_parameters(function: Callable[..., object], by: str, name: str) -> None:
-    try:
-        inspect.signature(function).bind(None, None)
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"{name} cannot be called with ({by}, context)", fix=f"write def {name}({by}, context)") from None
+async def _outlast(promise: Promise[None], on_cancel: Callable[[int], None]) -> asyncio.CancelledError | None:
+    """Wait for it whatever comes. The caller's cancellations are counted for `on_cancel`; the last of them is returned."""
+    times, last = 0, None
+    while not promise.done():
+        try:
+            await promise
+        except asyncio.CancelledError as cancelled:
+            times, last = times + 1, cancelled
+            on_cancel(times)
+        except Exception:  # noqa: S110 - the caller looks at the result
+            pass
+    return last
 
 
 @contextlib.contextmanager
@@ -235,8 +215,13 @@ def run(*apps: App, dotenv: Path | None = None, config: Path | None = None, debu
     """Run apps until they stop or a signal comes: SIGTERM and Ctrl-C drain, a second one stops at once.
 
     Blocks, and owns the signals. Returns when everything was drained; otherwise raises SystemExit: 1 a failure policy halted
-    or stopped, 2 configuration, 3 the drain timed out. Errors go to stderr, one line and a hint; with `debug` a traceback too.
+    or stopped, 2 configuration, 3 the drain timed out; of several apps the highest, and the first to fail stops the others.
+    Errors go to stderr, one line and a hint; with `debug` a traceback too. What a lifespan raises is raised here in the end.
     """
+    if not apps:
+        raise ConfigurationError("run() was given no app", fix='run(App(handle, stream="orders"))')
+    for app in apps:
+        app._begin(look_only=True)
     if getattr(_importing, "on", False):
         raise ConfigurationError(
             "run() was called while `streamkit run` imports this module", fix='put it under `if __name__ == "__main__":`'
@@ -266,15 +251,16 @@ def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug:
     try:
         assembled = [app.assemble(runtime, dotenv=dotenv, config=config) for app in apps]
         _check_twice(assembled)
-        if assembled:
-            set_up_logs(assembled[0].parts.settings.log_format)
+        for app in apps:
+            app._begin()
+        set_up_logs(assembled[0].parts.settings.log_format)
         for one in assembled:
             for warning in one.loaded.warnings:
                 print(f"streamkit: warning: {warning}", file=sys.stderr)
             print(one.contract, file=sys.stderr)
         with _signals(apps):
-            promises = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
-            return max((_outcome(app, apps, promise, debug) for app, promise in zip(apps, promises, strict=True)), default=0)
+            lives = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
+            return _outlive(apps, lives, debug)
     except StreamkitError as error:
         complain(error, debug=debug)
         return 2
@@ -295,25 +281,45 @@ def _check_twice(assembled: list[Assembled]) -> None:
             seen.add(key)
 
 
-def _outcome(app: App, apps: tuple[App, ...], promise: Promise[None], debug: bool) -> int:
+def _outlive(apps: tuple[App, ...], lives: list[Promise[None]], debug: bool) -> int:
+    """Until all have ended, whichever does first: one that fails stops the others. The highest of their codes."""
+    over: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number, life in enumerate(lives):
+        life.on_done(functools.partial(over.put, number))
+    codes: list[int] = []
+    strange: list[Exception] = []
+    while len(codes) < len(apps):
+        # Look up now and then: a signal that comes just before the main thread blocks in a lock would wake nobody.
+        with contextlib.suppress(queue.Empty):
+            number = over.get(timeout=LOOK_UP_SECONDS)
+            try:
+                codes.append(_outcome(apps[number], lives[number], debug))
+            except Exception as error:
+                strange.append(error)
+                codes.append(1)
+                if len(codes) < len(apps):  # said now: the others may take their time to drain
+                    print(f"streamkit: {type(error).__name__}: {error}", file=sys.stderr)
+            if codes[-1]:
+                for app in apps:
+                    app.stop("another app failed")
+    if strange and max(codes) == 1:
+        raise strange[0]
+    for one in strange:
+        traceback.print_exception(one)
+    return max(codes)
+
+
+def _outcome(app: App, life: Promise[None], debug: bool) -> int:
+    """The exit code of one that has ended. Raises what is no error of ours."""
     try:
-        _wait(promise)
+        life.result()
+    except DrainTimeoutError as error:
+        complain(error, debug=debug)
+        return 3
     except StreamkitError as error:
         complain(error, debug=debug)
-        for other in apps:
-            other.stop("another app failed")
-        if isinstance(error, DrainTimeoutError):
-            return 3
         return 1 if app.is_started and not isinstance(error, ConfigurationError) else 2
     return app.exit_code
-
-
-def _wait(promise: Promise[None]) -> None:
-    """Wait, and look up now and then: a signal that comes just before the main thread blocks in a lock would wake nobody."""
-    while not promise.done():
-        with contextlib.suppress(TimeoutError):
-            promise.result(LOOK_UP_SECONDS)
-    promise.result()
 
 
 def complain(error: StreamkitError, *, debug: bool = False) -> None:

@@ -14,8 +14,9 @@ from typing import Literal, Protocol
 from streamkit.engine.checkpoint.checkpointer import Entry
 from streamkit.engine.checkpoint.link import Link
 from streamkit.engine.delivery.call import Caller
+from streamkit.engine.delivery.messages import Ending
 from streamkit.engine.delivery.retry import halt_delay
-from streamkit.engine.delivery.worker import Ending, Worker
+from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.house import House
 from streamkit.engine.ownership.start import first_start
 from streamkit.engine.runtime import Promise, Signal, Task

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
-from streamkit.engine.delivery.worker import Limits
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
 from streamkit.model import Partition

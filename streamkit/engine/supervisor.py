@@ -10,17 +10,17 @@ from streamkit.engine.assignment import Assignment
 from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.messages import Ending
 from streamkit.engine.delivery.pressure import Pressure
-from streamkit.engine.delivery.worker import Ending
 from streamkit.engine.house import House, limits_of
 from streamkit.engine.ownership.group import GroupOwnership
-from streamkit.engine.ownership.static import StaticOwnership
+from streamkit.engine.ownership.static import StaticOwnership, with_unfinished
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
 from streamkit.engine.status import PartitionStatus, status_of
 from streamkit.engine.stopping import StopWatch
 from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
-from streamkit.model import Partition, Position
+from streamkit.model import Partition, Position, StartPosition
 from streamkit.plugin import Adapter, Assigned, Broker, CheckpointStore, Event, Failed, GroupBroker, Lost, Observer, Reader, Revoked
 from streamkit.settings import Settings
 
@@ -118,7 +118,7 @@ class Supervisor:
             while not self._stopping:
                 await self._signal.wait(TICK_SECONDS)
                 self._assign_again()
-                if not self._stopping and await self._watch.is_done():
+                if not self._stopping and not self._again and await self._watch.is_done():
                     self._stop(str(self._parts.settings.stop))
             unfinished = () if self._abandoned else await self._drain()
         finally:
@@ -210,7 +210,12 @@ class Supervisor:
     async def _discover(self) -> None:
         settings = self._parts.settings
         asked_at = self._runtime.monotonic()
-        found = await self._runtime.io.call("discover", self._parts.broker.discover(settings.stream, settings.start))
+        broker, io, store = self._parts.broker, self._runtime.io, self._parts.store
+        found = await io.call("discover", broker.discover(settings.stream, settings.start))
+        if broker.capabilities.lineage and store is not None and settings.start != StartPosition.EARLIEST:
+            stored = await io.call("list", store.list())
+            everything = await io.call("discover", broker.discover(settings.stream, StartPosition.EARLIEST))
+            found = with_unfinished(found, everything, stored)
         self._discovered_at = max(self._discovered_at, asked_at)
         self._known.update((partition, partition) for partition in found)
 

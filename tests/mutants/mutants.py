@@ -122,6 +122,13 @@ MUTANTS = (
         "return False",
         (TWO + "test_latest_is_the_first_start_of_the_group_for_every_partition",),
     ),
+    Mutant(
+        "what a group has begun it finishes, wherever a new one would start",
+        STATIC,
+        "    return [partition for partition in everything if (partition.stream, partition.id) in kept]\n",
+        "    return found\n",
+        (TWO + "test_latest_does_not_forget_a_partition_that_was_begun_and_has_ended_since",),
+    ),
     # -- 3: order
     Mutant(
         "within an assignment positions strictly rise",
@@ -230,6 +237,13 @@ MUTANTS = (
         'if assignment.ending.kind == "lost" and assignment.partition not in self._revoking:',
         "if False:",
         (FOUR + "test_an_operator_who_moves_a_checkpoint_is_obeyed",),
+    ),
+    Mutant(
+        "a run does not end while a partition is about to begin again",
+        SUPERVISOR,
+        "if not self._stopping and not self._again and await",
+        "if not self._stopping and await",
+        (FOUR + "test_a_run_does_not_end_while_a_partition_is_about_to_begin_again",),
     ),
     # -- 5: forward
     Mutant(

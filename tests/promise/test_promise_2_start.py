@@ -11,7 +11,7 @@ from streamkit.model import Batch, Position, Record, StartPosition
 from streamkit.processing import Context, Processor, record_processor
 from streamkit.testing.virtual import EPOCH
 from tests.promise.targets import noting, values
-from tests.promise.world import MemoryWorld, World
+from tests.promise.world import STREAM, MemoryWorld, World
 
 OLD = ["old-1", "old-2", "old-3"]
 NEW = ["new-1", "new-2"]
@@ -134,6 +134,24 @@ def test_latest_is_the_first_start_of_the_group_for_every_partition(virtual: Mem
     virtual.pass_time(3000)
     virtual.start(noting(virtual.journal, "w2"), "w2", start="latest", ownership="static", stop="at_end").wait()
     assert values(virtual.journal) == NEW
+
+
+def test_latest_does_not_forget_a_partition_that_was_begun_and_has_ended_since(lineage: MemoryWorld) -> None:
+    """From LATEST a broker shows only what is open; what the group has begun it must finish, and its children after it."""
+    lineage.create(1)
+    (parent,) = (partition.id for partition in lineage.log.partitions(STREAM))
+    lineage.write(OLD, parent, age_seconds=3600)
+    first = lineage.start(noting(lineage.journal), start="latest")
+    lineage.until(lambda: lineage.journal.has("assigned"))
+    first.stop()
+    lineage.write(NEW, parent)
+    left, right = (partition.id for partition in lineage.log.split(STREAM, parent))
+    lineage.write(["left"], left)
+    lineage.log.split(STREAM, left)
+    lineage.write(["right"], right)
+    lineage.start(noting(lineage.journal, "w2"), "w2", start="latest", stop="at_end").wait()
+    assert values(lineage.journal)[:2] == NEW
+    assert sorted(values(lineage.journal)[2:]) == ["left", "right"]
 
 
 def test_a_time_is_a_start(virtual: MemoryWorld) -> None:

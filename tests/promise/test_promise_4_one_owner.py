@@ -224,6 +224,29 @@ def test_an_operator_who_moves_a_checkpoint_is_obeyed(beside: MemoryWorld) -> No
     assert values(beside.journal) == [*TEN, "new", "7", "8", "9", "new"]
 
 
+def test_a_run_does_not_end_while_a_partition_is_about_to_begin_again(beside: MemoryWorld) -> None:
+    gate = asyncio.Event()
+
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        if record.partition.id == "1":
+            await gate.wait()
+        beside.journal.note("done", record.partition.id, text(record))
+
+    beside.create(2)
+    beside.write(TEN, "0")
+    beside.write(["slow"], "1")
+    member = beside.start(handle, stop="at_end")
+    beside.until(lambda: beside.saved("0") == after(9))
+    partition = beside.log.partitions(STREAM)[0]
+    beside.runtime.run(beside.store.overwrite(Checkpoint(partition, after(6))))  # type: ignore[attr-defined]
+    beside.write(["new"], "0")
+    beside.until(lambda: beside.journal.has("lost", "w1", "0"))
+    beside.runtime.control.post(gate.set)
+    member.wait()
+    assert beside.saved("0") == after(10)
+
+
 def test_a_claim_that_fails_after_fencing_is_tried_again(beside: MemoryWorld) -> None:
     """The group still says that the partition is ours: giving up would leave it without a reader for ever."""
     beside.create(1)

@@ -10,45 +10,18 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 from streamkit.engine.delivery.call import Caller
+from streamkit.engine.delivery.messages import Ending, Limits, Progress, WorkerEvents
 from streamkit.engine.delivery.pressure import RECORD_OVERHEAD_BYTES
-from streamkit.engine.delivery.retry import RetryPolicy, halt_delay
+from streamkit.engine.delivery.retry import halt_delay
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.errors import RetriesExhaustedError
 from streamkit.model import Batch, Partition, Position
 from streamkit.outcome import Reject, Retry, Stop
 from streamkit.processing import Context, LostContext
 
-__all__ = ["Ending", "Limits", "Progress", "Worker", "WorkerEvents"]
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """The settings that a worker follows."""
-
-    max_batch: int
-    max_wait_seconds: float
-    retry: RetryPolicy
-    on_failure: Literal["halt", "stop"]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What may be checkpointed: every record up to `position` is done. `count` of them since the assignment began."""
-
-    position: Position | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """Why and by when an assignment ends. `abandoned`: as if the process had died; no hook is called any more."""
-
-    kind: Literal["revoked", "lost", "abandoned"]
-    reason: str
-    deadline: float = 0.0
+__all__ = ["Worker"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +31,6 @@ class _EndMark:
 
 class _CaughtUpMark:
     pass
-
-
-class WorkerEvents(Protocol):
-    """What a worker tells its assignment; called on the worker's carrier, so implementations only post."""
-
-    def attempt_failed(self, error: BaseException, attempt: int) -> None: ...
-    def halt(self, error: Exception) -> None: ...
-    def recovered(self) -> None: ...
-    def stop_asked(self, error: Exception) -> None: ...
-    def caught_up(self) -> None: ...
-    def hook_failed(self, hook: str, error: BaseException) -> None: ...
-    def checkpoint_due(self) -> None: ...
-    def settle(self, final: Literal["revoke", "end"]) -> Promise[bool]: ...
-    def ended(self) -> None: ...
 
 
 class Worker:

@@ -10,9 +10,22 @@ from collections.abc import Sequence
 
 from streamkit.engine.ownership.group import Owner
 from streamkit.errors import ConfigurationError
-from streamkit.model import Partition
+from streamkit.model import Checkpoint, Partition
 
-__all__ = ["StaticOwnership"]
+__all__ = ["StaticOwnership", "with_unfinished"]
+
+
+def with_unfinished(found: Sequence[Partition], everything: Sequence[Partition], stored: Sequence[Checkpoint]) -> Sequence[Partition]:
+    """`found`, where the group begins, and what it has begun before: partitions with a checkpoint, and all that descend from them.
+
+    From LATEST or a time a broker shows no partition that has ended, although the group may not have finished it.
+    """
+    kept = {(p.stream, p.id) for p in found} | {(c.partition.stream, c.partition.id) for c in stored}
+    size = -1
+    while size != len(kept):
+        size = len(kept)
+        kept.update((p.stream, p.id) for p in everything if any((p.stream, parent) in kept for parent in p.parents))
+    return [partition for partition in everything if (partition.stream, partition.id) in kept]
 
 
 class StaticOwnership:

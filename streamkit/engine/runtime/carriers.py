@@ -101,7 +101,7 @@ class Runtime(ABC):
     def blocking(self, name: str) -> BlockingCalls:
         """One thread for one adapter's blocking calls, started with the first call."""
 
-    async def vacate(self) -> None:
+    async def vacate(self) -> None:  # noqa: B027 - most runtimes were lent nothing
         """Cancel what of ours still runs in a loop that was lent to us, on the control carrier. Loops of our own end with `stop`."""
 
     @abstractmethod

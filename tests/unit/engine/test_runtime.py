@@ -327,3 +327,18 @@ def test_resolving_and_failing_at_once_from_two_threads_never_raises(quick_switc
         racer.join(PATIENCE)
     assert errors == []
     assert all(promise.done() for promise in promises)
+
+
+def test_vacating_leaves_a_loop_of_our_own_alone(threads: ThreadRuntime) -> None:
+    began: Promise[None] = Promise()
+    ended: list[BaseException | None] = []
+    carrier = threads.user("one")
+
+    async def wait() -> None:
+        began.resolve(None)
+        await carrier.signal().wait()
+
+    carrier.spawn("wait", wait(), ended.append)
+    began.result(PATIENCE)
+    threads.control.call("vacate", threads.vacate()).result(PATIENCE)
+    assert ended == [], "other apps may run in it"
