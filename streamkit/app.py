@@ -163,7 +163,7 @@ class App:
         task, life = runtime.control.begin("supervisor", supervisor.run())
         self._cut = lambda: runtime.control.post(self._cut_off, supervisor, task)
         self._supervisor = supervisor
-        if self._stop_reason is not None:  # it came while the lifespan was entered, and found no supervisor
+        if self._stop_reason is not None:  # it came a moment ago, and found no supervisor
             supervisor.stop(self._stop_reason)
         if self._is_abandoned:
             self._cut()

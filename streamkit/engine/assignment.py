@@ -226,8 +226,8 @@ class Assignment:
             return  # a dead process is told nothing any more
         if self.ending is None or ending.kind != "revoked":
             self.ending = ending
-        for pause in self._pauses:
-            pause.set()
+        for signal in (*self._pauses, *self._over):
+            signal.set()
         if self._entry is not None and ending.kind != "revoked":
             why = PartitionLostError(f"{self.partition} has left this worker ({ending.reason}); the checkpoint was not saved")
             self._house.checkpointer.drop(self._entry, why)
@@ -236,13 +236,17 @@ class Assignment:
         elif self._task is not None:
             self._task.cancel()
 
+    @property
+    def _is_abandoned(self) -> bool:
+        return self.ending is not None and self.ending.kind == "abandoned"
+
     async def wait_over(self, seconds: float | None = None) -> bool:
-        """Wait until the last hook has returned. False after `seconds`."""
+        """Wait until the last hook has returned, or is not waited for any more. False after `seconds`, and when abandoned."""
         runtime = self._house.runtime
         until = None if seconds is None else runtime.monotonic() + seconds
         signal = runtime.control.signal()
         self._over.append(signal)
-        while not self.is_over:
+        while not self.is_over and not self._is_abandoned:
             left = None if until is None else until - runtime.monotonic()
             if left is not None and left <= 0:
                 break

@@ -47,11 +47,11 @@ class Lifespan:
 
     async def enter(self) -> bool:
         """False if `stop` came first: then it is not entered, or left again. Raises what it raises."""
-        if self._carrier is None or self._stopped:
-            return not self._stopped
+        if self._carrier is None or self._is_stopped():
+            return not self._is_stopped()
         task, entered = self._carrier.begin("lifespan", self._guarded(self._enter()))
         entered.on_done(self._signal.set)
-        while not entered.done() and not self._stopped:
+        while not entered.done() and not self._is_stopped():
             await self._signal.wait()
         if not entered.done():
             self._carrier.post(self._interrupt, task)
@@ -62,7 +62,13 @@ class Lifespan:
         except BaseException:
             self._carrier.release()
             raise
-        return self._is_entered
+        if self._is_stopped():
+            await self.leave(quietly=False)
+            return False
+        return True
+
+    def _is_stopped(self) -> bool:
+        return self._stopped
 
     async def leave(self, *, quietly: bool) -> None:
         """Raises what it raises, unless `quietly`: then there is a worse error to tell. Not over after LIMIT_SECONDS: reported."""

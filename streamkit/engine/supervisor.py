@@ -387,6 +387,6 @@ class Supervisor:
 
     def _abandon(self) -> None:
         self._abandoned = True
-        for assignment in list(self._assignments.values()):
+        for assignment in [*self._assignments.values(), *self._zombies.values()]:
             assignment.end(Ending("abandoned", "abandoned"))
         self._stop("abandoned")

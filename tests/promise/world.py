@@ -198,7 +198,7 @@ class MemoryWorld(World):
 
     @property
     def store(self) -> MemoryStore:
-        return MemoryStore(self.settings, self.context("nobody"))
+        return MemoryStore(self.settings, self.context("nobody"), group=f"beside {GROUP}" if self.own_store else GROUP)
 
     def start(self, target: object, worker: str = "w1", **settings: object) -> Member:
         values: dict[str, Any] = {

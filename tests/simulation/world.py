@@ -18,6 +18,7 @@ from streamkit.builtin import fencing
 from streamkit.builtin.memory import MemoryBroker, MemoryLog, MemorySettings, MemoryStore, membership, reader
 from streamkit.builtin.memory.coordinator import Coordinator
 from streamkit.builtin.memory.faults import Faults
+from streamkit.builtin.memory.log import Rows
 from streamkit.builtin.sqlite import SqliteSettings, SqliteStore
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.delivery import retry
@@ -43,6 +44,7 @@ __all__ = ["FAULTS", "MIN_CHANGES", "Plan", "World", "play", "quick"]
 
 STREAM = "s"
 GROUP = "g"
+BESIDE = "beside g"
 SESSION_SECONDS = 1.5
 REVOKE_SECONDS = 1.5
 DRAIN_SECONDS = 3.0
@@ -220,8 +222,9 @@ class World:
         self.log.faults = _CountingFaults(self.ledger)
         self.given_up: set[tuple[str, Partition]] = set()
         self.log._groups[GROUP] = _WatchedCoordinator(self.given_up)
-        rows = WatchedRows(self.ledger)
-        self.log.rows = lambda *_: rows  # type: ignore[method-assign]
+        self._watched = WatchedRows(self.ledger)
+        self._copies: Rows = {}
+        self.log.rows = self._rows  # type: ignore[method-assign]
         self.clumsiness = 0.05
 
     def _settings(self) -> Settings:
@@ -240,6 +243,14 @@ class World:
             retry_max_backoff=timedelta(milliseconds=100),
             drain_timeout=timedelta(seconds=DRAIN_SECONDS),
         )
+
+    def _rows(self, _broker: str, group: str) -> Rows:
+        """The ledger watches the rows that count: a group's own are copies when there is a store beside it."""
+        return self._watched if (group == BESIDE) == self._has_store else self._copies
+
+    @property
+    def _has_store(self) -> bool:
+        return self.plan.store != "group" or self.plan.shape == "kinesis"
 
     # -- workers --------------------------------------------------------------------------------------------------
 
@@ -279,7 +290,7 @@ class World:
             sqlite.ledger, sqlite.faults = self.ledger, self.log.faults
             return sqlite, sqlite
         if self.plan.store == "memory" or self.plan.shape == "kinesis":
-            memory = MemoryStore(settings, context)
+            memory = MemoryStore(settings, context, group=BESIDE)
             return memory, memory
         return None, None
 

@@ -493,17 +493,16 @@ def test_code_that_outlives_the_drain_is_cancelled_in_the_callers_loop() -> None
 
 
 def test_serve_leaves_no_thread_behind() -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
 
     @contextmanager
     def lifespan() -> Iterator[None]:
         yield
 
     asyncio.run(app(handle, stop="at_end", lifespan=lifespan).serve())
-    for thread in threading.enumerate():
-        if thread.name.startswith("streamkit-"):
-            thread.join(PATIENCE)
-    assert threading.active_count() == before
+    for thread in set(threading.enumerate()) - before:
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), thread.name
 
 
 # -- what may be run ------------------------------------------------------------------------------------------------------

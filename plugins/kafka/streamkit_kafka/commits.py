@@ -3,7 +3,7 @@
 librdkafka's synchronous commit knows no timeout: with a coordinator that does not answer it blocked its thread, and every
 poll behind it, for as long as we looked (100 s; librdkafka 2.14.3, a frozen broker and a killed one). Reading a committed
 offset does know one, and asks the same coordinator, so it goes first: one round trip more for a bounded save. What is left is a
-coordinator that dies in the millisecond between the two.
+coordinator that dies in the millisecond between the two: then the thread waits until it, or its successor, is back.
 """
 
 from __future__ import annotations

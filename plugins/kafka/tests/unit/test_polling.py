@@ -23,10 +23,11 @@ def tp(*numbers):
 
 
 class Script:
-    """A consumer that does what a test says: each step of `steps` runs inside poll or consume and returns messages."""
+    """A consumer that does what a test says: each call of poll or consume runs the next of `steps`, which returns messages."""
 
     def __init__(self):
         self.steps = []
+        self.rest = []
         self.calls = []
         self.local = set()
         self.callbacks = {}
@@ -41,8 +42,8 @@ class Script:
         return found[0] if found else None
 
     def consume(self, count, timeout):
-        more = self.steps.pop(0)() if self.steps else []
-        return self.rest + more
+        rest, self.rest = self.rest, []
+        return rest + (self.steps.pop(0)() if self.steps else [])
 
     def incremental_assign(self, partitions):
         self.calls.append(("assign", [(p.partition, p.offset) for p in partitions]))
@@ -140,7 +141,8 @@ def member(script, clock):
 
 
 def poll(member, script, *steps):
-    script.steps = list(steps)
+    """One poll; the steps follow one another inside its first call of the client."""
+    script.steps = [lambda: [found for step in steps for found in step()]]
     return drive(member.poll(BUDGET))
 
 
@@ -232,7 +234,8 @@ def test_a_failing_consume_costs_no_message(member, script):
     def fail():
         raise KafkaException(KafkaError(KafkaError._TRANSPORT))
 
-    assert batches(poll(member, script, lambda: [message(0, 1)], fail)) == {"0": [1]}
+    script.steps = [list, lambda: [message(0, 1)], fail]
+    assert batches(drive(member.poll(BUDGET))) == {"0": [1]}
     with pytest.raises(BrokerUnavailableError):
         poll(member, script)
     assert batches(poll(member, script, lambda: [message(0, 2)])) == {"0": [2]}
