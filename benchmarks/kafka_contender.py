@@ -144,7 +144,7 @@ def aiokafka_getmany(servers: str, topic: str, group: str, meter: Meter) -> None
     asyncio.run(body())
 
 
-def _streamkit(servers: str, topic: str, group: str, target: Callable[..., object]) -> None:
+def _streamkit(servers: str, topic: str, group: str, target: Callable[..., object], **settings: object) -> None:
     from streamkit import App, run
 
     app = App(
@@ -155,6 +155,7 @@ def _streamkit(servers: str, topic: str, group: str, target: Callable[..., objec
         kafka={"bootstrap_servers": servers},
         stop="idle:20s",
         drain_timeout="5s",
+        **settings,
     )
     globals()["_app"] = app
     run(app)
@@ -164,7 +165,7 @@ def _stop() -> None:
     globals()["_app"].stop("measured")
 
 
-def streamkit_batch(servers: str, topic: str, group: str, meter: Meter) -> None:
+def streamkit_batch(servers: str, topic: str, group: str, meter: Meter, max_batch: int = 1000) -> None:
     from streamkit import processor
 
     @processor
@@ -175,7 +176,7 @@ def streamkit_batch(servers: str, topic: str, group: str, meter: Meter) -> None:
         if meter.add(len(batch)):
             _stop()
 
-    _streamkit(servers, topic, group, handle)
+    _streamkit(servers, topic, group, handle, max_batch=max_batch)
 
 
 def streamkit_record(servers: str, topic: str, group: str, meter: Meter) -> None:
@@ -238,6 +239,7 @@ CONTENDERS: dict[str, Callable[[str, str, str, Meter], None]] = {
     "raw poll() default": lambda *args: raw_poll(*args, tuned=False),
     "aiokafka getmany(1000)": aiokafka_getmany,
     "streamkit batch": streamkit_batch,
+    "streamkit batch, MAX_BATCH=3000": lambda *args: streamkit_batch(*args, max_batch=3000),
     "streamkit record": streamkit_record,
     "streamkit async record": streamkit_async_record,
     "raw latency": raw_latency,

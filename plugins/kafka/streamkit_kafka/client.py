@@ -12,16 +12,27 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamkit.errors import ConfigurationError
 from streamkit_kafka.errors import OPTIONS, translated
 from streamkit_kafka.settings import KafkaSettings
 
-__all__ = ["Config", "ErrorWatch", "admin_config", "consumer_config", "group_config", "new_admin", "new_consumer", "producer_config"]
+__all__ = [
+    "Config",
+    "ErrorWatch",
+    "OnCommit",
+    "admin_config",
+    "consumer_config",
+    "group_config",
+    "new_admin",
+    "new_consumer",
+    "producer_config",
+]
 
 Config = dict[str, Any]
+OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
 
 _LOGGER = logging.getLogger("streamkit.kafka.librdkafka")
 
@@ -105,10 +116,11 @@ def producer_config(settings: KafkaSettings, worker: str) -> Config:
     }
 
 
-def new_consumer(config: Config, on_error: Callable[[KafkaError], None]) -> Consumer:
+def new_consumer(config: Config, on_error: Callable[[KafkaError], None], on_commit: OnCommit | None = None) -> Consumer:
     """Makes threads and does no I/O. Raises ConfigurationError naming OPTIONS for what librdkafka does not know."""
     with translated("configuring the consumer"):
-        return Consumer({**config, "error_cb": on_error})
+        callbacks: Config = {"error_cb": on_error, **({} if on_commit is None else {"on_commit": on_commit})}
+        return Consumer({**config, **callbacks})
 
 
 def new_admin(config: Config, on_error: Callable[[KafkaError], None]) -> AdminClient:

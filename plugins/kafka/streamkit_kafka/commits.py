@@ -1,65 +1,104 @@
-"""The two calls that stores make on a consumer: commit many offsets, and read committed ones. Each partition's own error counts.
+"""Commits offsets and finds out what became of them, in bounded time; and reads committed ones. Used by both stores.
 
-librdkafka's synchronous commit knows no timeout: with a coordinator that does not answer it blocked its thread, and every
-poll behind it, for as long as we looked (100 s; librdkafka 2.14.3, a frozen broker and a killed one). Reading a committed
-offset does know one, and asks the same coordinator, so it goes first: one round trip more for a bounded save. What is left is a
-coordinator that dies in the millisecond between the two: then the thread waits until it, or its successor, is back.
+librdkafka's synchronous commit knows no timeout. With a coordinator that was frozen, killed, or just back from that, it blocked
+its thread and every poll behind it for as long as we looked (100 s; confluent-kafka 2.16.1). So offsets are sent without
+waiting and then read back, which does know a timeout and asks the same coordinator over the same connection, one request
+after the other: about 1 ms more than a synchronous commit. The client's own report comes with a later poll; it tells why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
-from streamkit.errors import CheckpointError, StoreUnavailableError
+from streamkit.errors import StoreNotReadyError, StoreUnavailableError
 from streamkit_kafka.consumer import Key
-from streamkit_kafka.errors import store_error, translated, translation
+from streamkit_kafka.errors import store_error, translated
 
-__all__ = ["commit", "read_committed"]
+__all__ = ["Commits", "read_committed"]
 
-
-def commit(consumer: Consumer, targets: list[TopicPartition], timeout_seconds: float) -> list[Exception | None]:
-    """One synchronous request for all of them; one answer for each, None when the coordinator has it.
-
-    Raises StoreUnavailableError or StoreThrottledError when none was written and all may be tried again.
-    """
-    _check_coordinator(consumer, targets[0], timeout_seconds)
-    try:
-        # The targets are named: a commit without arguments would send what an earlier assignment left behind (#700).
-        written = consumer.commit(offsets=targets, asynchronous=False)
-    except (KafkaException, RuntimeError) as error:
-        # The client raises when every partition has failed, with the code of the last.
-        known = translation(error, "committing", reading=store_error)
-        if isinstance(known, StoreUnavailableError):
-            raise known from error
-        return [known] * len(targets)
-    answers = {(p.topic, p.partition): p.error for p in written}
-    return [_answer(target, answers) for target in targets]
+_PATIENCE_SECONDS = 0.1
+_PAUSE_SECONDS = 0.01
 
 
-def _check_coordinator(consumer: Consumer, target: TopicPartition, timeout_seconds: float) -> None:
-    try:
-        consumer.committed([TopicPartition(target.topic, target.partition)], timeout=timeout_seconds)
-    except (KafkaException, RuntimeError) as error:
-        known = translation(error, "looking for the group's coordinator", reading=store_error)
-        if isinstance(known, StoreUnavailableError):
-            raise known from error
-        # It answers; what it minds, the commit will say of each partition.
+class Commits:
+    """Single-threaded, like the consumer that it commits through. `on_commit` is that consumer's callback."""
 
+    def __init__(self, timeout_seconds: float, monotonic: Callable[[], float]) -> None:
+        self._timeout_seconds = timeout_seconds
+        self._monotonic = monotonic
+        self._under_way: dict[Key, tuple[int, float]] = {}
+        """Sent and neither confirmed nor reported yet: its offset, and when it is given up for lost."""
+        self._refused: dict[Key, KafkaError] = {}
 
-def _answer(target: TopicPartition, answers: dict[Key, KafkaError | None]) -> Exception | None:
-    key = (target.topic, target.partition)
-    if key not in answers:
-        return StoreUnavailableError(f"Kafka did not say whether {key[0]}/{key[1]} was committed")
-    error = answers[key]
-    return None if error is None else store_error(error, "committing", f"{key[0]}/{key[1]}")
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """The client's report, inside a poll; must not raise there."""
+        for partition in partitions:
+            key = (partition.topic, partition.partition)
+            refusal = partition.error or error
+            if refusal is None:
+                self._refused.pop(key, None)
+            else:
+                self._refused[key] = refusal
+            if self._under_way.get(key, (None, 0.0))[0] == partition.offset:
+                del self._under_way[key]
+
+    def write(
+        self, consumer: Consumer, targets: Sequence[TopicPartition], *, last_chance: bool = False, serves: bool = False
+    ) -> list[Exception | None]:
+        """One answer for each, None when the coordinator has it.
+
+        An earlier commit of a partition that is still under way could overtake this one, so this one is not sent, except at
+        the `last_chance`. `serves`: the consumer may be polled for reports, because it is nobody's member.
+        Raises StoreUnavailableError when nothing is known of any of them; all may be tried again.
+        """
+        now = self._monotonic()
+        free = [t for t in targets if last_chance or self._under_way.get((t.topic, t.partition), (0, now))[1] <= now]
+        if free:
+            for target in free:
+                self._refused.pop((target.topic, target.partition), None)
+                self._under_way[target.topic, target.partition] = (target.offset, now + 2 * self._timeout_seconds)
+            with translated("committing", reading=store_error):
+                # The targets are named: a commit without arguments would send what an earlier assignment left behind (#700).
+                consumer.commit(offsets=free, asynchronous=True)
+        waiting = {(t.topic, t.partition): t for t in targets}
+        self._confirm(consumer, waiting, serves)
+        return [self._answer(key) if (key := (t.topic, t.partition)) in waiting else None for t in targets]
+
+    def _confirm(self, consumer: Consumer, waiting: dict[Key, TopicPartition], serves: bool) -> None:
+        """Takes out of `waiting` what is found committed."""
+        until = self._monotonic() + _PATIENCE_SECONDS
+        while True:
+            for found in self._read_back(consumer, list(waiting)):
+                key = (found.topic, found.partition)
+                if found.offset == waiting[key].offset and (found.metadata or "") == (waiting[key].metadata or ""):
+                    del waiting[key]
+                    self._under_way.pop(key, None)
+            if serves:
+                consumer.poll(0)
+            if not waiting or self._monotonic() > until or waiting.keys() <= self._refused.keys():
+                return
+            time.sleep(_PAUSE_SECONDS)
+
+    def _read_back(self, consumer: Consumer, keys: Sequence[Key]) -> list[TopicPartition]:
+        try:
+            return read_committed(consumer, keys, self._timeout_seconds)
+        except StoreNotReadyError:  # the group rebalances
+            return []
+
+    def _answer(self, key: Key) -> Exception:
+        refusal = self._refused.get(key)
+        if refusal is not None:
+            return store_error(refusal, "committing", f"{key[0]}/{key[1]}")
+        return StoreNotReadyError(f"Kafka has not confirmed the checkpoint of {key[0]}/{key[1]} yet: the group may be rebalancing")
 
 
 def read_committed(consumer: Consumer, keys: Sequence[Key], timeout_seconds: float) -> list[TopicPartition]:
     """The committed offsets, in the same order; an offset below 0 without an error is the proof that there is none.
 
-    Raises StoreUnavailableError if any of them is in doubt.
+    Raises StoreUnavailableError or StoreNotReadyError if any of them is in doubt.
     """
     with translated("reading committed offsets", reading=store_error):
         found = consumer.committed([TopicPartition(*key) for key in keys], timeout=timeout_seconds)
@@ -69,6 +108,5 @@ def read_committed(consumer: Consumer, keys: Sequence[Key], timeout_seconds: flo
         if answer is None:
             raise StoreUnavailableError(f"Kafka did not say where {key[0]}/{key[1]} stands")
         if answer.error is not None:
-            known = store_error(answer.error, "reading the committed offset", f"{key[0]}/{key[1]}")
-            raise known if isinstance(known, StoreUnavailableError) else CheckpointError(str(known), fix=known.fix)
+            raise store_error(answer.error, "reading the committed offset", f"{key[0]}/{key[1]}")
     return [by_key[key] for key in keys]

@@ -23,7 +23,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from streamkit.errors import BrokerError, BrokerUnavailableError, ConfigurationError, StreamkitError
 from streamkit.model import Partition, StartPosition
 from streamkit.plugin import AdapterContext, Budget, Event, Failed
-from streamkit_kafka.client import Config, ErrorWatch, new_consumer
+from streamkit_kafka.client import Config, ErrorWatch, OnCommit, new_consumer
 from streamkit_kafka.errors import BROKER, code_of, translated, translation
 from streamkit_kafka.record import KafkaBatch
 
@@ -76,6 +76,7 @@ class ConsumerCore:
         """`only_topic`: no message can be of another one, which saves a look at each. `grouped`: a group deals out partitions."""
         self._config = config
         self._context = context
+        self.monotonic = context.monotonic
         self._only_topic = only_topic
         self._grouped = grouped
         self._made: Consumer | None = None
@@ -91,13 +92,15 @@ class ConsumerCore:
         """What callbacks have seen since the last poll."""
         self.explain: Callable[[Message], Iterable[Event]] = lambda message: ()
         """Turns a message that is an error into events."""
+        self.on_commit: OnCommit | None = None
+        """Gets the client's reports of commits, inside polls; set before the first of them."""
         self.watch = ErrorWatch()
 
     @property
     def consumer(self) -> Consumer:
         """Made by its first use, so on the reader's thread."""
         if self._made is None:
-            self._made = new_consumer(self._config, self.watch)
+            self._made = new_consumer(self._config, self.watch, self.on_commit)
         return self._made
 
     def fail(self, error: BaseException, doing: str) -> None:

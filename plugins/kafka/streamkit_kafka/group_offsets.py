@@ -16,7 +16,7 @@ from streamkit.errors import FencedError, StoreNotReadyError, StoreUnavailableEr
 from streamkit.model import Capabilities, Checkpoint, Partition
 from streamkit.plugin import CheckpointStore, Claim, Grant
 from streamkit_kafka.commit_format import METADATA_CHARACTERS, checkpoint_of, commit_of, generation_of
-from streamkit_kafka.commits import commit, read_committed
+from streamkit_kafka.commits import Commits, read_committed
 from streamkit_kafka.consumer import ConsumerCore, Key, key_of
 from streamkit_kafka.errors import store_error, translated
 from streamkit_kafka.streams import matches
@@ -35,6 +35,8 @@ class GroupOffsets(CheckpointStore):
         self._core = core
         self._streams = streams
         self._name = name
+        self._commits = Commits(core.request_seconds, core.monotonic)
+        core.on_commit = self._commits.on_commit
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         """As the contract says; `FencedError` if the group has taken the partition back meanwhile."""
@@ -57,7 +59,8 @@ class GroupOffsets(CheckpointStore):
                     refusal = error
             answers.append(refusal)
         if accepted:
-            outcomes = commit(self._core.consumer, [target for _, target in accepted], self._core.request_seconds)
+            targets = [target for _, target in accepted]
+            outcomes = self._commits.write(self._core.consumer, targets, last_chance=bool(self._core.leaving))
             for (number, _), outcome in zip(accepted, outcomes, strict=True):
                 answers[number] = outcome
         return [grant if answer is None else answer for answer, (_, grant) in zip(answers, checkpoints, strict=True)]

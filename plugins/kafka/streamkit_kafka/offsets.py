@@ -17,7 +17,7 @@ from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Gr
 from streamkit_kafka.client import ErrorWatch, consumer_config, new_consumer
 from streamkit_kafka.cluster import Cluster
 from streamkit_kafka.commit_format import METADATA_CHARACTERS, checkpoint_of, commit_of
-from streamkit_kafka.commits import commit, read_committed
+from streamkit_kafka.commits import Commits, read_committed
 from streamkit_kafka.consumer import Key, key_of
 from streamkit_kafka.errors import store_error
 from streamkit_kafka.settings import KafkaSettings
@@ -35,6 +35,7 @@ class KafkaOffsets(Adapter[KafkaSettings], CheckpointStore):
     def __init__(self, settings: KafkaSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._clients: tuple[Cluster, Consumer] | None = None
+        self._commits = Commits(settings.request_seconds, context.monotonic)
 
     @property
     def _cluster(self) -> Cluster:
@@ -52,7 +53,9 @@ class KafkaOffsets(Adapter[KafkaSettings], CheckpointStore):
     def _connect(self) -> tuple[Cluster, Consumer]:
         cluster = Cluster(self.settings, self.context)
         cluster.connect()
-        return cluster, new_consumer(consumer_config(self.settings, self.context.worker, self.context.group), ErrorWatch())
+        return cluster, new_consumer(
+            consumer_config(self.settings, self.context.worker, self.context.group), ErrorWatch(), self._commits.on_commit
+        )
 
     async def close(self) -> None:
         if self._clients is not None:
@@ -79,7 +82,7 @@ class KafkaOffsets(Adapter[KafkaSettings], CheckpointStore):
             except StreamkitError as error:
                 answers[number] = error
         if targets:
-            for number, problem in zip(targets, commit(self._consumer, [*targets.values()], self.settings.request_seconds), strict=True):
+            for number, problem in zip(targets, self._commits.write(self._consumer, [*targets.values()], serves=True), strict=True):
                 if problem is not None:
                     answers[number] = problem
         return answers

@@ -152,9 +152,21 @@ class Checkpointer:
             now = self._runtime.monotonic()
             due = [(entry, wanted) for entry in self._entries if (wanted := self._due(entry, now)) is not None]
             if due:
-                await self._save(due)
+                await self._save([*due, *self._company(due)])
             else:
                 await self._signal.wait(self._seconds_to_next(now))
+
+    def _company(self, due: Sequence[tuple[Entry, _Wanted]]) -> list[tuple[Entry, _Wanted]]:
+        """Others that have made progress: one save of many costs a store hardly more than one of one."""
+        known = {id(entry) for entry, _ in due}
+        found = []
+        for entry in self._entries:
+            if id(entry) in known or entry.suspended or entry.failures or entry.final or entry.is_manual:
+                continue
+            wanted = self._wanted(entry)
+            if wanted is not None and (entry.saved is None or entry.saved < wanted.position):
+                found.append((entry, wanted))
+        return found
 
     def _seconds_to_next(self, now: float) -> float:
         times = [entry.due_at for entry in self._entries if not entry.suspended]

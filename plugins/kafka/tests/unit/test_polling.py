@@ -2,11 +2,19 @@
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
+from streamkit_kafka import commits as commits_module
 from streamkit_kafka import consumer as consumer_module
 from streamkit_kafka.membership import KafkaMembership
 from streamkit_kafka.settings import KafkaSettings
 
-from streamkit.errors import BrokerError, BrokerUnavailableError, FencedError, PositionInvalidError, StoreUnavailableError
+from streamkit.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    FencedError,
+    PositionInvalidError,
+    StoreNotReadyError,
+    StoreUnavailableError,
+)
 from streamkit.model import Batch, Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import Assigned, Budget, CaughtUp, Failed, Lost
 
@@ -28,6 +36,8 @@ class Script:
     def __init__(self):
         self.steps = []
         self.rest = []
+        self.stored = {}
+        self.refuses = ()
         self.calls = []
         self.local = set()
         self.callbacks = {}
@@ -73,11 +83,12 @@ class Script:
         return b"CGMDv2:\x05\x00\x00\x00g"
 
     def committed(self, partitions, timeout):
-        return partitions
+        return [self.stored.get(p.partition, p) for p in partitions]
 
     def commit(self, offsets, asynchronous):
+        assert asynchronous, "the synchronous one knows no timeout"
         self.calls.append(("commit", [(p.partition, p.offset) for p in offsets]))
-        return offsets
+        self.stored.update({p.partition: p for p in offsets if p.partition not in self.refuses})
 
     def close(self):
         self.callbacks["on_revoke"](self, tp(*self.owned))
@@ -117,7 +128,8 @@ def drive(coroutine):
 @pytest.fixture
 def script(monkeypatch):
     script = Script()
-    monkeypatch.setattr(consumer_module, "new_consumer", lambda config, on_error: script)
+    monkeypatch.setattr(consumer_module, "new_consumer", lambda config, on_error, on_commit: script)
+    monkeypatch.setattr(commits_module, "_PATIENCE_SECONDS", -1.0)
     return script
 
 
@@ -332,8 +344,7 @@ def test_a_grant_of_an_earlier_assignment_is_refused_for_ever(member, script):
     assert save(member, P0, new) == new
 
 
-def test_without_an_answer_of_the_coordinator_no_commit_is_begun(member, script):
-    """librdkafka's synchronous commit would wait for it without any bound."""
+def test_without_an_answer_of_the_coordinator_a_save_is_in_doubt(member, script):
     grant = claim(member, P0).grant
 
     def silent(partitions, timeout):
@@ -342,20 +353,67 @@ def test_without_an_answer_of_the_coordinator_no_commit_is_begun(member, script)
     script.committed = silent
     with pytest.raises(StoreUnavailableError):
         save(member, P0, grant)
+
+
+class Report:
+    topic, partition, offset = "t", 1, 10
+
+    def __init__(self, code):
+        self.error = KafkaError(code)
+
+
+def test_each_partition_has_its_own_answer(member, script):
+    grants = {partition: claim(member, partition).grant for partition in (P0, P1)}
+    script.refuses = (1,)
+    many = [(Checkpoint(partition, StartPosition.after(Position(9))), grants[partition]) for partition in (P0, P1)]
+    first, second = drive(member.checkpoints.save(many))
+    assert first == grants[P0]
+    assert isinstance(second, StoreNotReadyError)
+
+
+@pytest.mark.parametrize(
+    ("code", "meaning"), [(KafkaError.UNKNOWN_MEMBER_ID, FencedError), (KafkaError.REBALANCE_IN_PROGRESS, StoreNotReadyError)]
+)
+def test_the_clients_report_settles_a_commit_and_the_next_one_is_sent(member, script, code, meaning):
+    grant = claim(member, P1).grant
+    script.refuses = (1,)
+    save(member, P1, grant)
+    member.checkpoints._commits.on_commit(None, [Report(code)])
+    assert isinstance(member.checkpoints._commits._answer(("t", 1)), meaning)
+    script.refuses = ()
+    script.calls.clear()
+    assert save(member, P1, grant) == grant
+    assert script.calls == [("commit", [(1, 10)])]
+
+
+def test_no_commit_is_sent_while_an_earlier_one_may_still_overtake_it(member, script, clock):
+    grant = claim(member, P1).grant
+    script.refuses = (1,)
+    save(member, P1, grant)
+    script.calls.clear()
+    assert isinstance(save(member, P1, grant), StoreNotReadyError)
+    assert script.calls == []
+    script.stored[1] = TopicPartition("t", 1, 10)  # it has arrived: found by reading
+    assert save(member, P1, grant) == grant
     assert script.calls == []
 
 
-def test_each_partitions_own_error_is_looked_at(member, script):
-    grants = {partition: claim(member, partition).grant for partition in (P0, P1)}
-
-    class Refused:
-        topic, partition, error = "t", 1, KafkaError(KafkaError.REBALANCE_IN_PROGRESS)
-
-    script.commit = lambda offsets, asynchronous: [offsets[0], Refused]
-    many = [(Checkpoint(partition, StartPosition.at(Position(1))), grants[partition]) for partition in (P0, P1)]
-    first, second = drive(member.checkpoints.save(many))
-    assert first == grants[P0]
-    assert type(second).__name__ == "StoreNotReadyError"
+@pytest.mark.parametrize("why", ["given up", "revoked"])
+def test_an_unanswered_commit_does_not_block_saving_for_ever(member, script, clock, why):
+    grant = claim(member, P1).grant
+    script.refuses = (1,)
+    save(member, P1, grant)
+    script.refuses = ()
+    script.calls.clear()
+    if why == "given up":
+        clock.now += 3.0
+        assert save(member, P1, grant) == grant
+    else:
+        inside = []
+        member._serve = lambda revoked: inside.append(save(member, P1, grant))
+        poll(member, script, lambda: script.revoke(1) or [])
+        assert inside == [grant]
+    assert ("commit", [(1, 10)]) in script.calls
 
 
 def test_while_leaving_nobody_is_served_and_everything_is_answered(member, script):
