@@ -23,14 +23,12 @@ RATES = [
     "raw consume(500) tuned",
     "raw poll() tuned",
     "streamkit batch",
-    "streamkit batch, MAX_BATCH=3000",
     "streamkit record",
     "streamkit async record",
 ]
 PEERS = ["raw consume(500) default", "raw poll() default", "aiokafka getmany(1000)"]
 AIMS = [
     ("streamkit batch", "raw consume(500) tuned", 0.85),
-    ("streamkit batch, MAX_BATCH=3000", "raw consume(500) tuned", 0.85),
     ("streamkit record", "raw poll() tuned", 0.90),
     ("streamkit async record", "raw poll() tuned", 0.75),
 ]

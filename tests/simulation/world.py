@@ -217,8 +217,9 @@ class World:
         self.log = MemoryLog.named(self.name)
         self.log.create(STREAM, self.dice.randint(3, 5), plan.shape)
         self.settings = self._settings()
-        window = self.settings.max_in_flight + self.settings.max_batch
-        self.ledger = Ledger(self.log, STREAM, self.runtime.monotonic, window)
+        most = self.settings.max_in_flight
+        self.limit = most + max(self.settings.max_batch, most // 10)  # one poll may overshoot by what it brings
+        self.ledger = Ledger(self.log, STREAM, self.runtime.monotonic, self.limit)
         self.log.faults = _CountingFaults(self.ledger)
         self.given_up: set[tuple[str, Partition]] = set()
         self.log._groups[GROUP] = _WatchedCoordinator(self.given_up)
@@ -357,11 +358,10 @@ class World:
         return any(member.startswith(f"{name}-") and p == partition for member, p in self.given_up)
 
     def check_memory(self) -> None:
-        limit = self.settings.max_in_flight + self.settings.max_batch
         for worker in self.alive:
             for status in worker.supervisor.snapshot():
-                if status.in_flight > limit:
-                    self.ledger.broken.append(f"{worker.name} has {status.in_flight} of {status.partition} in flight; the limit is {limit}")
+                if status.in_flight > self.limit:
+                    self.ledger.broken.append(f"{worker.name} holds {status.in_flight} of {status.partition}; the limit is {self.limit}")
 
     # -- the story ------------------------------------------------------------------------------------------------
 
