@@ -80,7 +80,7 @@ def test_a_reader_that_goes_back_is_opened_again_from_our_own_position(virtual: 
     virtual.broker_class = Broker
     virtual.create(1)
     virtual.write(MANY)
-    virtual.start(noting(virtual.journal), ownership="static", max_batch=7)
+    virtual.start(noting(virtual.journal), ownership="static", max_batch=7, max_in_flight=70)  # so that a poll brings seven
     virtual.until(lambda: len(values(virtual.journal)) >= 200, seconds=300)
     assert values(virtual.journal) == MANY
     assert not slips

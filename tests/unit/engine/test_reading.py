@@ -175,7 +175,7 @@ def slow(seconds: float) -> object:
 
 
 def test_a_slow_partition_is_paused_and_resumed_and_nothing_is_lost() -> None:
-    with Harness(slow(1), max_batch=2) as h:
+    with Harness(slow(1), max_batch=2, max_in_flight=30) as h:
         h.deliver(*[b"%d" % n for n in range(40)])
         assert values(h) == [b"%d" % n for n in range(40)]
         assert done("pause", h) >= 1
