@@ -245,7 +245,7 @@ class World:
             drain_timeout=timedelta(seconds=DRAIN_SECONDS),
         )
 
-    def _rows(self, _broker: str, group: str) -> Rows:
+    def _rows(self, broker: str, group: str) -> Rows:
         """The ledger watches the rows that count: a group's own are copies when there is a store beside it."""
         return self._watched if (group == BESIDE) == self._has_store else self._copies
 
