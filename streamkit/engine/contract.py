@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamkit.engine.delivery.retry import HALT_BACKOFF_SECONDS, HALT_MAX_BACKOFF_SECONDS
+from streamkit.engine.house import poll_records
 from streamkit.model import Capabilities, StartPosition
 from streamkit.processing import Facts
 from streamkit.settings import Settings, duration_text, size_text
@@ -18,7 +19,7 @@ def contract(settings: Settings, facts: Facts, *, ownership: str, store: str, st
         ("order", "records of a partition, one call at a time"),
         ("start", _start(settings.start)),
         ("checkpoints", _checkpoints(settings, facts, store)),
-        ("redelivery", f"after a crash at most {settings.max_in_flight} records of each partition come again"),
+        ("redelivery", f"after a crash at most {settings.max_in_flight + poll_records(settings)} records of each partition come again"),
         ("failures", _failures(settings)),
         ("ownership", _ownership(ownership, settings)),
         ("fencing", _fencing(ownership, settings, store, store_capabilities)),

@@ -15,7 +15,9 @@ from streamkit.model import Partition
 from streamkit.plugin import Broker, Observer
 from streamkit.settings import Settings
 
-__all__ = ["House", "limits_of"]
+__all__ = ["House", "limits_of", "poll_records"]
+
+POLL_RECORDS = 3000
 
 
 @dataclass(slots=True)
@@ -50,3 +52,9 @@ def limits_of(settings: Settings, code: Code) -> Limits:
         retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
         on_failure="stop" if settings.on_failure == "stop" else "halt",
     )
+
+
+def poll_records(settings: Settings) -> int:
+    """How much one poll may bring: more than a call gets, because each poll costs a hand-over between threads; but only where
+    that is little beside MAX_IN_FLIGHT, which a poll may overshoot by what it brings."""
+    return max(settings.max_batch, min(POLL_RECORDS, settings.max_in_flight // 10))

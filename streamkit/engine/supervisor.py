@@ -12,7 +12,7 @@ from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.messages import Ending
 from streamkit.engine.delivery.pressure import Pressure
-from streamkit.engine.house import House, limits_of
+from streamkit.engine.house import House, limits_of, poll_records
 from streamkit.engine.ownership.group import GroupOwnership
 from streamkit.engine.ownership.static import StaticOwnership, with_unfinished
 from streamkit.engine.reading import Reading
@@ -27,7 +27,6 @@ from streamkit.settings import Settings
 __all__ = ["Parts", "Supervisor"]
 
 TICK_SECONDS = 0.25
-POLL_RECORDS = 3000
 STATIC_REASSIGN_SECONDS = 30.0
 """Two processes that were told the same partition would fence each other as fast as they can."""
 FRESH_SECONDS = 5.0
@@ -173,7 +172,7 @@ class Supervisor:
                 "this broker keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix="set it, for example to sqlite"
             )
         self._reading_carrier = runtime.thread("reading") if reader.blocking else runtime.io
-        at_once = _poll_records(settings)
+        at_once = poll_records(settings)
         pressure = Pressure(max_batch=at_once, max_in_flight=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
         self._reading = Reading(reader, self._reading_carrier, runtime, pressure, at_once, self._post_event, self._post_problem)
         calls: StoreCalls = ReaderStoreCalls(store, self._reading)
@@ -392,9 +391,3 @@ class Supervisor:
         for assignment in [*self._assignments.values(), *self._zombies.values()]:
             assignment.end(Ending("abandoned", "abandoned"))
         self._stop("abandoned")
-
-
-def _poll_records(settings: Settings) -> int:
-    """How much one poll may bring: more than a call gets, because each poll costs a hand-over between threads; but only where
-    that is little beside MAX_IN_FLIGHT, which a poll may overshoot by what it brings."""
-    return max(settings.max_batch, min(POLL_RECORDS, settings.max_in_flight // 10))

@@ -23,7 +23,7 @@ def test_the_contract_of_a_group() -> None:
         "order        records of a partition, one call at a time\n"
         "start        earliest where no checkpoint exists, resolved once and saved; partitions found later begin at earliest\n"
         "checkpoints  automatic, every 5s, and before revoke, end and stop; kept by kafka\n"
-        "redelivery   after a crash at most 100000 records of each partition come again\n"
+        "redelivery   after a crash at most 103000 records of each partition come again\n"
         "failures     5 attempts, then the partition halts alone and tries again after 30s to 300s; nothing is skipped\n"
         "ownership    the broker's group deals out partitions\n"
         "fencing      kafka's group refuses members that it has put out, and we what is not assigned to us; among all hosts\n"
