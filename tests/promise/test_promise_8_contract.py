@@ -59,7 +59,7 @@ def test_the_contract_of_everything_set() -> None:
         "start        2025-01-31T09:00:00+00:00 where no checkpoint exists, resolved once and saved; "
         "partitions found later begin at earliest\n"
         "checkpoints  submitted by the processor, written every 500ms or 50 records, and before revoke, end and stop; kept by sqlite\n"
-        "redelivery   after a crash at most 200 records of each partition come again\n"
+        "redelivery   after a crash at most 1200 records of each partition come again\n"
         "failures     1 attempt, then the process drains and exits with 1; nothing is skipped\n"
         "ownership    this process takes 0, 3; nothing keeps another from taking them too\n"
         "fencing      sqlite refuses the checkpoints of an older owner, among processes of one host\n"
