@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from streamkit.engine.delivery.pressure import RECORD_OVERHEAD_BYTES, Pressure
+from streamkit.engine.delivery.pressure import Pressure, weight_of
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.runtime import Carrier, Mailbox, Promise, Runtime
 from streamkit.errors import BrokerError, BrokerUnavailableError, PositionInvalidError
@@ -222,9 +222,8 @@ class Reading:
         if worker is None or batch.partition in self._reopen_at:
             return  # revoked a moment ago, or about to be read again from our own position
         if worker.offer(batch):
-            count = len(batch)
-            self.records += count
-            self._bytes_left -= batch.bytes + count * RECORD_OVERHEAD_BYTES
+            self.records += len(batch)
+            self._bytes_left -= weight_of(batch)
             if self._pressure.is_full(worker, len(self._workers)):
                 self._crowded.add(batch.partition)
             if self._reopenings:

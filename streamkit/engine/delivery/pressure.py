@@ -10,10 +10,17 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-__all__ = ["Load", "Pressure"]
+from streamkit.model import Batch
+
+__all__ = ["Load", "Pressure", "weight_of"]
 
 RECORD_OVERHEAD_BYTES = 200
 """What a waiting record costs beside its value (measured: 136 bytes a confluent-kafka Message, and its key and objects)."""
+
+
+def weight_of(batch: Batch) -> int:
+    """What a batch that waits or runs takes of the process's bytes."""
+    return batch.bytes + len(batch) * RECORD_OVERHEAD_BYTES
 
 
 class Load(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from streamkit.engine.delivery.call import Caller
 from streamkit.engine.delivery.messages import Ending, Limits, Progress, WorkerEvents
-from streamkit.engine.delivery.pressure import RECORD_OVERHEAD_BYTES
+from streamkit.engine.delivery.pressure import weight_of
 from streamkit.engine.delivery.retry import halt_delay
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.errors import RetriesExhaustedError
@@ -67,7 +67,6 @@ class Worker:
         # Written by the worker alone.
         self.progress = Progress(None, 0)
         self._finished_bytes = 0
-        self.delivered: Position | None = None
         self.flushed = Progress(None, 0)
         """What the last successful `flush` made durable; only looked at for processors that have one."""
         self.flush_asked = False
@@ -122,7 +121,7 @@ class Worker:
             return False
         self.newest = batch.last
         self._offered += len(batch)
-        self._offered_bytes += batch.bytes + len(batch) * RECORD_OVERHEAD_BYTES
+        self._offered_bytes += weight_of(batch)
         self._inbox.append(batch)
         self._signal.set()
         return True
@@ -246,7 +245,6 @@ class Worker:
     async def _process(self, batch: Batch) -> None:
         """One batch until it is done or the assignment ends."""
         attempt = halts = 0
-        self.delivered = batch.last
         rest: Batch | None = batch
         while rest is not None and self._ending is None:
             attempt += 1
@@ -275,7 +273,7 @@ class Worker:
         self.progress = Progress(batch.last, self.progress.count + len(batch))
         if self._caller.is_manual:
             self._marks.append(self.progress)
-        self._finished_bytes += batch.bytes + len(batch) * RECORD_OVERHEAD_BYTES
+        self._finished_bytes += weight_of(batch)
         if self.progress.count >= self.checkpoint_at != self._nudged_at:
             self._nudged_at = self.checkpoint_at  # once for each save, not for each batch
             self._events.checkpoint_due()
