@@ -35,6 +35,7 @@ _FIND = "SELECT epoch, owner, checkpoint FROM checkpoints WHERE broker = ? AND g
 _LIST = "SELECT stream, partition, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND checkpoint IS NOT NULL"
 _WRITE = "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
+_CONVERSIONS = 16
 
 
 class SqliteSettings(BaseModel):
@@ -87,11 +88,25 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
             raise ConfigurationError(f"there is no folder {str(path.parent)!r}", setting="STREAMKIT_SQLITE__PATH", fix="make it")
         with self._translated():
             self._connection = sqlite3.connect(path, timeout=self.settings.busy_timeout.total_seconds(), isolation_level=None)
-            if self._journal("PRAGMA journal_mode") != "wal" and self._journal("PRAGMA journal_mode = WAL") != "wal":
+            if self._keep_wal() != "wal":
                 message = f"SQLite cannot keep a write-ahead log beside {str(path)!r}"
                 raise ConfigurationError(message, setting="STREAMKIT_SQLITE__PATH", fix="name a file on a disk of this host")
             self._connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before it is answered
         self._transact(self._migrate)
+
+    def _keep_wal(self) -> str:
+        """The journal mode, made WAL where it can be. Of several processes that convert a new file at once SQLite answers
+        some with busy *without* the busy time-out: those wait for the winner by taking the write lock, and look again."""
+        for _ in range(_CONVERSIONS):
+            try:
+                mode = self._journal("PRAGMA journal_mode")
+                return mode if mode == "wal" else self._journal("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise
+            self._run("BEGIN IMMEDIATE")
+            self._run("ROLLBACK")
+        return self._journal("PRAGMA journal_mode = WAL")
 
     def _journal(self, statement: str) -> str:
         return str(self._run(statement).fetchone()[0])
@@ -184,6 +199,9 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         try:
             yield
         except sqlite3.Error as error:
-            busy = (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY  # the lower byte is the primary code
-            kind = StoreThrottledError if busy else StoreUnavailableError
+            kind = StoreThrottledError if _is_busy(error) else StoreUnavailableError
             raise kind(f"{str(self.settings.path)!r}: {error}") from error
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    return (getattr(error, "sqlite_errorcode", 0) & 0xFF) in _BUSY  # the lower byte is the primary code

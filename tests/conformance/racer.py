@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from streamkit.errors import CheckpointError
 from tests.conformance.stores import after, opened, partition
 
-__all__ = ["Result", "race"]
+__all__ = ["Result", "open_at_once", "race"]
 
 Result = tuple[int, bool, int]
 
@@ -40,3 +41,20 @@ async def _race(kind: str, where: Path, worker: str, start: Barrier, rounds: int
             assert step == again.grant or isinstance(step, CheckpointError)
             steps += step == again.grant
         return claim.epoch, answer == claim.grant, steps
+
+
+def open_at_once(kind: str, wheres: Sequence[Path], start: Barrier, results: Queue[str]) -> None:
+    """Opens a store that nobody has made yet, in each of the folders, at the same moment as the others; puts what went wrong."""
+    try:
+        for where in wheres:
+            asyncio.run(_open(kind, where, start))
+        results.put("")
+    except Exception as error:
+        start.abort()
+        results.put(repr(error))
+
+
+async def _open(kind: str, where: Path, start: Barrier) -> None:
+    start.wait(20)
+    async with opened(kind, where):
+        pass

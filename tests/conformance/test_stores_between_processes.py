@@ -19,7 +19,7 @@ import pytest
 
 from streamkit.builtin import file
 from streamkit.plugin import Grant
-from tests.conformance.racer import Result, race
+from tests.conformance.racer import Result, open_at_once, race
 from tests.conformance.stores import after, opened, partition
 
 KINDS = ["file", "sqlite"]
@@ -56,6 +56,26 @@ def test_of_several_processes_that_claim_at_once_exactly_one_can_save(kind: str,
     assert sorted(epoch for epoch, _, _ in outcomes) == [1, 2, 3], "no two have the same epoch"
     assert [epoch for epoch, granted, _ in outcomes if granted] == [3], "the last claim alone counts"
     assert stored(kind, tmp_path) == sum(steps for _, _, steps in outcomes), "each granted step is in, and no step twice"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_workers_that_start_together_all_open_a_store_that_nobody_has_made_yet(kind: str, tmp_path: Path) -> None:
+    folders = [tmp_path / str(n) for n in range(60)]
+    for folder in folders:
+        folder.mkdir()
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(4)
+    results: Queue[str] = spawn.Queue()
+    workers = [spawn.Process(target=open_at_once, args=(kind, folders, start, results)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    problems = [results.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join(60)
+        worker.close()
+    results.close()
+    results.join_thread()
+    assert problems == [""] * 4
 
 
 @pytest.mark.parametrize("kind", KINDS)
