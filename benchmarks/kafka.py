@@ -68,31 +68,57 @@ def rates(servers: str, topic: str, expected: int, rounds: int, peers: bool) -> 
     return results
 
 
-def latency(servers: str, seconds: int) -> dict[str, dict[str, float]]:
-    """Both contenders read one topic at once while 1,000 records a second are written."""
-    topic = create_topic(servers, 4, {})
-    expected = 1000 * (seconds - 3)
+def memory_by_backlog(servers: str, records: int) -> str:
+    """Peak memory of the batch handler over topics of growing length."""
+    lines = ["| records waiting, of 100 bytes | peak memory of streamkit batch, MB |", "|---|---|"]
+    for backlog in (records // 8, records // 2, records * 2):
+        topic = create_topic(servers, 4, {})
+        produce(servers, topic, backlog, 100, 4)
+        peak = statistics.median(run_one("streamkit batch", servers, topic, backlog)["rss_mb"] for _ in range(3))
+        lines.append(f"| {backlog:,} | {peak:.0f} |")
+    return "\n".join(lines)
+
+
+def latency(servers: str, seconds: int, rounds: int) -> dict[str, list[dict[str, float]]]:
+    """From the producer's clock to the handler at 1,000 records a second; the contenders take turns, each on a topic of its own."""
     names = ["raw latency", "streamkit latency"]
-    processes = {
-        name: subprocess.Popen(
-            [sys.executable, str(CONTENDER), name, servers, topic, f"lat-{uuid.uuid4().hex[:8]}", str(expected)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for name in names
-    }
-    time.sleep(5)  # both have joined: what is written before would count as latency
-    producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
-    start = time.monotonic()
-    for number in range(1000 * seconds):
-        producer.produce(topic, b"%d" % time.monotonic_ns(), partition=number % 4)
-        producer.poll(0)
-        wait = start + (number + 1) / 1000 - time.monotonic()
-        if wait > 0:
-            time.sleep(wait)
-    producer.flush(10)
-    return {name: json.loads(process.communicate(timeout=60)[0].strip().splitlines()[-1]) for name, process in processes.items()}
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    for number in range(rounds):
+        for name in names[number % 2 :] + names[: number % 2]:
+            results[name].append(one_latency(name, servers, seconds))
+            print(f"  round {number + 1}: {name}: p50 {results[name][-1]['p50_ms']:.2f} ms", file=sys.stderr, flush=True)
+    return results
+
+
+def one_latency(name: str, servers: str, seconds: int) -> dict[str, float]:
+    topic = create_topic(servers, 4, {})
+    command = [sys.executable, str(CONTENDER), name, servers, topic, f"lat-{uuid.uuid4().hex[:8]}", str(1000 * seconds)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        time.sleep(4)  # it has joined
+        producer = Producer({"bootstrap.servers": servers, "linger.ms": 0})
+        start = time.monotonic()
+        warm_up = 2000  # connections, leaders and code paths: not measured
+        for number in range(1000 * seconds + warm_up):
+            value = b"%d" % time.monotonic_ns() if number >= warm_up else b"0"
+            producer.produce(topic, value, partition=number % 4)
+            producer.poll(0)
+            wait = start + (number + 1) / 1000 - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+        producer.flush(10)
+        result: dict[str, float] = json.loads(process.communicate(timeout=60)[0].strip().splitlines()[-1])
+        return result
+
+
+def latency_table(results: dict[str, list[dict[str, float]]]) -> str:
+    lines = ["| at 1,000 records/s | p50 ms | lowest to highest | p99 ms | lowest to highest |", "|---|---|---|---|---|"]
+    for name, runs in results.items():
+        cells = []
+        for key in ("p50_ms", "p99_ms"):
+            values = sorted(run[key] for run in runs)
+            cells.append(f"{statistics.median(values):.2f} | {values[0]:.2f} to {values[-1]:.2f}")
+        lines.append(f"| {name.removesuffix(' latency')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
@@ -118,8 +144,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--records", type=int, default=2_000_000, help="of 100 bytes; a seventh of that of 1 KiB")
     parser.add_argument("--peers", action="store_true", help="also defaults and aiokafka")
+    parser.add_argument("--backlog", action="store_true", help="also peak memory by the length of the topic")
     parser.add_argument("--sizes", default="100,1024")
-    parser.add_argument("--latency-seconds", type=int, default=15, help="0: no latency")
+    parser.add_argument("--latency-seconds", type=int, default=10, help="each contender in each round; 0: no latency")
     options = parser.parse_args()
     with KafkaServer() as server:
         servers = server.bootstrap_servers
@@ -128,10 +155,14 @@ def main() -> None:
             topic = create_topic(servers, 4, {})
             produce(servers, topic, records, size, 4)
             results = rates(servers, topic, records, options.rounds, options.peers)
-            print(f"\n{records:,} records of {size} bytes, 4 partitions, {options.rounds} rounds\n\n{table(results)}\n\n{ratios(results)}")
+            print(
+                f"\n{records:,} records of {size} bytes, 4 partitions, {options.rounds} rounds\n\n{table(results)}\n\n{ratios(results)}",
+                flush=True,
+            )
+        if options.backlog:
+            print(f"\n{memory_by_backlog(servers, options.records)}", flush=True)
         if options.latency_seconds:
-            for name, result in latency(servers, options.latency_seconds).items():
-                print(f"{name}: p50 {result['p50_ms']:.2f} ms, p99 {result['p99_ms']:.2f} ms at 1,000 records/s")
+            print(f"\n{latency_table(latency(servers, options.latency_seconds, min(options.rounds, 6)))}")
 
 
 if __name__ == "__main__":

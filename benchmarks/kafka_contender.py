@@ -13,7 +13,7 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 TUNED = {"fetch.queue.backoff.ms": 5, "queued.min.messages": 20000}
 SECONDS = 60.0
@@ -37,6 +37,12 @@ class Meter:
             self.last = time.perf_counter()
             return True
         return False
+
+    def time(self, now: int, values: Iterable[bytes]) -> bool:
+        """Values say when they were produced, in ns; 0 is warm-up."""
+        taken = [now - sent for sent in map(int, values) if sent]
+        self.latencies.extend(taken)
+        return bool(taken) and self.add(len(taken))
 
     def report(self) -> dict[str, float]:
         seconds = max(1e-9, (self.last or time.perf_counter()) - self.first)
@@ -119,9 +125,7 @@ def raw_latency(servers: str, topic: str, group: str, meter: Meter) -> None:
             continue
         messages = [first, *consumer.consume(499, 0)]
         now = time.monotonic_ns()
-        values = [m.value() for m in messages if m.error() is None]
-        meter.latencies.extend(now - int(value) for value in values)
-        if meter.add(len(values)):
+        if meter.time(now, [m.value() for m in messages if m.error() is None]):
             break
     consumer.close()
 
@@ -229,9 +233,7 @@ def streamkit_latency(servers: str, topic: str, group: str, meter: Meter) -> Non
 
     @processor
     def handle(batch, context):  # type: ignore[no-untyped-def]
-        now = time.monotonic_ns()
-        meter.latencies.extend(now - int(value) for value in batch.values())
-        if meter.add(len(batch)):
+        if meter.time(time.monotonic_ns(), batch.values()):
             _stop()
 
     _streamkit(servers, topic, group, handle)

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 from streamkit.engine.checkpoint.checkpointer import Entry
 from streamkit.engine.checkpoint.link import Link
 from streamkit.engine.delivery.call import Caller
-from streamkit.engine.delivery.messages import Ending
+from streamkit.engine.delivery.messages import Ending, FailedRecord
 from streamkit.engine.delivery.retry import halt_delay
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.house import House
@@ -378,6 +378,22 @@ class Assignment:
 
     def hook_failed(self, hook: str, error: BaseException) -> None:
         self._post(self._house.observer.on_problem, f"{hook} of {self.partition}", error)
+
+    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
+        assert self._house.dead_letters is not None
+        return self._house.runtime.control.call("put-aside", self._put_aside(failed))
+
+    async def _put_aside(self, failed: Sequence[FailedRecord]) -> None:
+        assert self._house.dead_letters is not None
+        await self._house.dead_letters.write(failed)
+        self._tell_put_aside(failed, "dead_letter")
+
+    def skipped(self, failed: Sequence[FailedRecord]) -> None:
+        self._post(self._tell_put_aside, failed, "skip")
+
+    def _tell_put_aside(self, failed: Sequence[FailedRecord], how: str) -> None:
+        for one in failed:
+            self._house.observer.on_put_aside(self.partition, one.record.position, one.error, how)
 
     def checkpoint_due(self) -> None:
         self._post(self._urge)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.reading import Reading
@@ -36,6 +37,8 @@ class House:
     observer: Observer
     worker_name: str
     state: object
+    dead_letters: DeadLetters | None
+    """Where records go that failed for good; None: ON_FAILURE puts none aside."""
     look_up: Callable[[Partition], Awaitable[Partition]]
     """What discovery knows of a partition."""
     partitions_of: Callable[[str], int]
@@ -50,7 +53,10 @@ def limits_of(settings: Settings, code: Code) -> Limits:
         max_batch=min(settings.max_batch, settings.checkpoint_records or settings.max_batch) if by_record else settings.max_batch,
         max_wait_seconds=settings.max_wait.total_seconds(),
         retry=RetryPolicy(settings.retry_attempts, settings.retry_backoff.total_seconds(), settings.retry_max_backoff.total_seconds()),
-        on_failure="stop" if settings.on_failure == "stop" else "halt",
+        on_failure=settings.on_failure,
+        max_consecutive=settings.dead_letter_max_consecutive,
+        bisect=settings.bisect,
+        process_timeout_seconds=settings.process_timeout.total_seconds() if settings.process_timeout is not None else None,
     )
 
 

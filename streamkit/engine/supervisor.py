@@ -10,6 +10,7 @@ from streamkit.engine.assignment import Assignment
 from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
+from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Ending
 from streamkit.engine.delivery.pressure import Pressure
 from streamkit.engine.house import House, limits_of, poll_records
@@ -21,7 +22,20 @@ from streamkit.engine.status import PartitionStatus, status_of
 from streamkit.engine.stopping import StopWatch
 from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
 from streamkit.model import Partition, Position, StartPosition
-from streamkit.plugin import Adapter, Assigned, Broker, CheckpointStore, Event, Failed, GroupBroker, Lost, Observer, Reader, Revoked
+from streamkit.plugin import (
+    Adapter,
+    Assigned,
+    Broker,
+    CheckpointStore,
+    Event,
+    Failed,
+    GroupBroker,
+    Lost,
+    Observer,
+    Producer,
+    Reader,
+    Revoked,
+)
 from streamkit.settings import Settings
 
 __all__ = ["Parts", "Supervisor"]
@@ -50,6 +64,8 @@ class Parts:
     worker_name: str
     ownership: Literal["group", "static"]
     state: object = None
+    dead_letter: Producer | None = None  # type: ignore[type-arg]
+    """Writes the records that failed for good; None: none are put aside."""
 
 
 class Supervisor:
@@ -138,6 +154,8 @@ class Supervisor:
         await runtime.io.call("open-broker", parts.broker.open())
         if parts.store_adapter is not None:
             await runtime.io.call("open-store", parts.store_adapter.open())
+        if parts.dead_letter is not None:
+            await runtime.io.call("open-dead-letter", parts.dead_letter.open())
         await self._discover()
         tips: dict[Partition, Position | None] = {}
         if parts.settings.stop.kind == "at_end":
@@ -204,9 +222,16 @@ class Supervisor:
             observer=parts.observer,
             worker_name=parts.worker_name,
             state=parts.state,
+            dead_letters=self._dead_letters(),
             look_up=self._look_up,
             partitions_of=lambda stream: sum(1 for p in self._known if p.stream == stream),
         )
+
+    def _dead_letters(self) -> DeadLetters | None:
+        producer, target = self._parts.dead_letter, self._parts.settings.dead_letter
+        if producer is None or target is None:
+            return None
+        return DeadLetters(producer, target.partition(":")[2], self._runtime.io)
 
     async def _discover(self) -> None:
         settings = self._parts.settings
@@ -239,6 +264,8 @@ class Supervisor:
         if self._is_reading:
             await self._within("leaving", self._reading.close(leave=not self._abandoned))
             self._checkpointer.stop()
+        if parts.dead_letter is not None:
+            await self._within("closing the dead-letter target", io.call("close-dead-letter", parts.dead_letter.close()))
         if parts.store_adapter is not None:
             await self._within("closing the store", io.call("close-store", parts.store_adapter.close()))
         await self._within("closing the broker", io.call("close-broker", parts.broker.close()))

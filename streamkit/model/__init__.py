@@ -2,6 +2,7 @@
 
 from streamkit.model.capabilities import Capabilities
 from streamkit.model.checkpoint import Checkpoint
+from streamkit.model.lease import Lease
 from streamkit.model.partition import Partition
 from streamkit.model.position import Position, StartPosition
 from streamkit.model.record import Batch, Headers, PlainRecord, Record
@@ -11,6 +12,7 @@ __all__ = [
     "Capabilities",
     "Checkpoint",
     "Headers",
+    "Lease",
     "Partition",
     "PlainRecord",
     "Position",

@@ -31,6 +31,8 @@ class Capabilities:
     """How long a checkpoint's metadata may be, in characters."""
     pending_bytes: int = 0
     """How much state a prepared checkpoint may hold; 0: prepared checkpoints are not kept."""
+    leases: bool = False
+    """It says who reads what (`LeaseStore`)."""
 
     def require(self, name: str, *, of: str, because: str, fix: str = "") -> None:
         """Raise UnsupportedError if capability `name` is off (False or 0). `of` names the plugin, `because` what needs it."""

@@ -35,6 +35,11 @@ class Checkpoint:
     pending: Position | None = None
     """A prepared checkpoint that is not yet committed, and its state."""
     pending_state: bytes = b""
+    suspect: Position | None = None
+    """The record that was being delivered alone when this was written, because earlier owners had died: if this owner dies too,
+    it is the culprit. None as soon as it has been passed."""
+    suspected: int = 0
+    """How often that record was delivered alone."""
 
     def to_text(self) -> str:
         """One line of JSON with sorted names and a version."""
@@ -52,6 +57,8 @@ class Checkpoint:
             "group_started": self.group_started and self.group_started.isoformat(),
             "pending": self.pending and self.pending.to_text(),
             "pending_state": base64.b64encode(self.pending_state).decode(),
+            "suspect": self.suspect and self.suspect.to_text(),
+            "suspected": self.suspected or None,
             "extra": dict(self.partition.extra),
         }
         return json.dumps({k: v for k, v in body.items() if v not in (None, "", {})}, sort_keys=True, ensure_ascii=False)
@@ -75,6 +82,8 @@ class Checkpoint:
                 group_started=datetime.fromisoformat(body["group_started"]) if "group_started" in body else None,
                 pending=Position.from_text(body["pending"]) if "pending" in body else None,
                 pending_state=base64.b64decode(body.get("pending_state", "")),
+                suspect=Position.from_text(body["suspect"]) if "suspect" in body else None,
+                suspected=body.get("suspected", 0),
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a checkpoint: {text[:200]!r}") from error

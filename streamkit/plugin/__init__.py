@@ -8,7 +8,7 @@ from streamkit.plugin.observer import Observer
 from streamkit.plugin.plugin import Plugin, hookimpl
 from streamkit.plugin.producer import NewRecord, Producer
 from streamkit.plugin.reader import Budget, Reader
-from streamkit.plugin.store import CheckpointStore, Claim, Grant
+from streamkit.plugin.store import CheckpointStore, Claim, Grant, LeaseStore
 from streamkit.settings import Duration, Size
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Grant",
     "GroupBroker",
     "Idle",
+    "LeaseStore",
     "Lost",
     "Membership",
     "NewRecord",

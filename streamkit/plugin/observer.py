@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamkit.model import Checkpoint, Partition
+from streamkit.model import Checkpoint, Partition, Position
 
 __all__ = ["Observer"]
 
@@ -30,6 +30,9 @@ class Observer:
 
     def on_attempt_failed(self, partition: Partition, error: BaseException, attempt: int) -> None:
         """The processor raised, or said `Retry`; it is called again after the back-off."""
+
+    def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
+        """A record has failed for good and the others go on. `how`: `dead_letter` (the target has acknowledged it), or `skip`."""
 
     def on_halted(self, partition: Partition, error: Exception) -> None:
         """The failure policy stopped this partition alone; the others go on."""

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType
 
-from streamkit.model import Capabilities, Checkpoint, Partition
+from streamkit.model import Capabilities, Checkpoint, Lease, Partition
 
-__all__ = ["CheckpointStore", "Claim", "Grant"]
+__all__ = ["CheckpointStore", "Claim", "Grant", "LeaseStore"]
 
 Grant = NewType("Grant", object)
 """The store's own proof of ownership (an epoch, a counter, an ETag). Opaque: kept by the engine, shown to the store."""
@@ -29,6 +29,8 @@ class Claim:
     grant: Grant
     epoch: int
     """The epoch that this claim has raised the partition to; 0 where the store has none."""
+    fruitless: int = 0
+    """How many claims before this one ended without progress and without giving back; stores that do not count say 0."""
 
 
 class CheckpointStore(ABC):
@@ -43,7 +45,7 @@ class CheckpointStore(ABC):
         When: once per assignment, before the first record is read; again after a `FencedError` while still assigned.
         Where: as the module says; may run beside claims and saves of other partitions, never beside its own.
         Raises: `StoreUnavailableError` if the answer is in doubt (an empty or cut answer is in doubt, never «no
-            checkpoint»); `StoreThrottledError`, `StoreNotReadyError`.
+            checkpoint»); `StoreThrottledError`, `StoreNotReadyError`; `FencedError` if it was taken back meanwhile.
         Afterwards: the stored epoch is the larger of `epoch` and one more than before, and a save with an older grant is
             refused for ever.
         """
@@ -87,4 +89,94 @@ class CheckpointStore(ABC):
         Where: as the module says.
         Raises: `StoreUnavailableError`.
         Afterwards: `claim` finds proof of absence.
+        """
+
+
+class LeaseStore(CheckpointStore, ABC):
+    """A checkpoint store that also says who reads what. Every write of a lease compares and sets: of two, one is refused.
+
+    The row of a lease and the row of its checkpoint are the same, and a grant given by `take` is one for `save` as well. All
+    methods run on the engine's I/O loop. Renewals, saves and releases of one lease never run beside each other.
+    """
+
+    @abstractmethod
+    async def leases(self) -> Sequence[Lease]:
+        """Every lease of this broker and group, read consistently.
+
+        When: at every poll of lease ownership, by every worker.
+        Where: on the engine's I/O loop.
+        Raises: `StoreUnavailableError` if the answer is in doubt: a cut listing would look like free or missing partitions.
+        Afterwards: nothing has changed.
+        """
+
+    @abstractmethod
+    async def create(self, leases: Sequence[Lease]) -> None:
+        """Add free leases, with the checkpoint that they carry or none; those that exist stay as they are.
+
+        When: at the group's first start, when partitions are found, and before a parent is saved as ended.
+        Where: on the engine's I/O loop.
+        Raises: `StoreUnavailableError`, `StoreThrottledError`; some may exist then, and it is called again.
+        Afterwards: each exists.
+        """
+
+    @abstractmethod
+    async def take(self, leases: Sequence[Lease], owner: str) -> Sequence[Claim | Exception]:
+        """Become the owner of these, if nothing of them has changed since they were listed; one answer for each.
+
+        When: a lease is free, has expired, is handed over, or is taken by force.
+        Where: on the engine's I/O loop.
+        Raises: nothing for a single lease (its answer is the `FencedError`); `StoreUnavailableError`, `StoreThrottledError`
+            when it is in doubt: then some may be ours, which the next `leases` shows.
+        Afterwards: as after `claim`, and `handover_to` is empty. Compared: version, owner and epoch.
+        """
+
+    @abstractmethod
+    async def renew(self, held: Sequence[tuple[Partition, Grant]]) -> Sequence[Grant | Exception]:
+        """Show that the owner lives; one answer for each, the grant to go on with, or `FencedError`.
+
+        When: several times in each lease duration.
+        Where: on the engine's I/O loop; never beside a save of the same lease.
+        Raises: `StoreUnavailableError`, `StoreThrottledError` when it is in doubt; the same grant is shown again then, and a
+            renewal whose answer was lost is recognised as one's own.
+        Afterwards: the version has risen.
+        """
+
+    @abstractmethod
+    async def request_handover(self, lease: Lease, to: str) -> bool:
+        """Ask the owner for it; `to` empty: the owner refuses the request. Answers whether it is noted.
+
+        When: another worker has more than its share; the owner refuses what would not even things out.
+        Where: on the engine's I/O loop.
+        Raises: `StoreUnavailableError`, `StoreThrottledError`.
+        Afterwards: `handover_to` is `to`, if owner, epoch and `handover_to` were still those listed. The version is the same.
+        """
+
+    @abstractmethod
+    async def release(self, held: Sequence[tuple[Partition, Grant]]) -> Sequence[Exception | None]:
+        """Give back; one answer for each: None, or `FencedError` if it is no longer ours, which is as good.
+
+        When: after the last hook of an assignment: shutdown, hand-over, end, or giving up.
+        Where: on the engine's I/O loop.
+        Raises: `StoreUnavailableError`, `StoreThrottledError`; the lease expires by itself then.
+        Afterwards: free; every grant of it is refused; `handover_to` stays, and says for whom it is kept.
+        """
+
+    @abstractmethod
+    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
+        """Write the ids of the partitions that go on where this one ended, into its own row.
+
+        When: after their leases were created, before END is saved.
+        Where: on the engine's I/O loop; never beside a save of the same lease.
+        Raises: `FencedError`; `StoreUnavailableError`, `StoreThrottledError`: called again.
+        Afterwards: `leases` shows them.
+        """
+
+    @abstractmethod
+    async def remove(self, leases: Sequence[Lease]) -> None:
+        """Forget ended leases whose children have taken over; those that have changed since they were listed stay.
+
+        When: all children of an ended lease exist, and its own parents are gone.
+        Where: on the engine's I/O loop.
+        Raises: `StoreUnavailableError`, `StoreThrottledError`.
+        Afterwards: the rows are gone, epochs included: a partition's id is never used again.
         """

@@ -50,6 +50,7 @@ PUBLIC = {
         "Grant",
         "GroupBroker",
         "Idle",
+        "LeaseStore",
         "Lost",
         "Membership",
         "NewRecord",

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.runtime import Promise
-from streamkit.model import Position
+from streamkit.model import Position, Record
 
-__all__ = ["Ending", "Limits", "Progress", "WorkerEvents"]
+__all__ = ["Ending", "FailedRecord", "Limits", "Progress", "WorkerEvents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,11 @@ class Limits:
     max_batch: int
     max_wait_seconds: float
     retry: RetryPolicy
-    on_failure: Literal["halt", "stop"]
+    on_failure: Literal["halt", "stop", "dead_letter", "park", "skip"]
+    max_consecutive: int
+    """So many records put aside in a row halt the partition."""
+    bisect: bool
+    process_timeout_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,15 @@ class Ending:
     deadline: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class FailedRecord:
+    """A record that has failed for good, and is about to be put where it can be found again."""
+
+    record: Record
+    error: BaseException
+    attempts: int
+
+
 class WorkerEvents(Protocol):
     """What a worker tells its assignment; called on the worker's carrier, so implementations only post."""
 
@@ -48,6 +62,12 @@ class WorkerEvents(Protocol):
     def stop_asked(self, error: Exception) -> None: ...
     def caught_up(self) -> None: ...
     def hook_failed(self, hook: str, error: BaseException) -> None: ...
+    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
+        """Write them to the dead-letter target; resolved when it has acknowledged all, failed with DeadLetterError."""
+
+    def skipped(self, failed: Sequence[FailedRecord]) -> None:
+        """They are passed over, as ON_FAILURE=skip wants: counted and logged."""
+
     def checkpoint_due(self) -> None: ...
     def settle(self, final: Literal["revoke", "end"]) -> Promise[bool]: ...
     def ended(self) -> None: ...
