@@ -21,7 +21,16 @@ from streamkit.errors import (
 )
 from streamkit.model import Batch, Partition, Position, Record, StartPosition
 from streamkit.outcome import Reject, Retry, Stop
-from streamkit.processing import CheckpointFuture, Context, LostContext, Processor, processor, record_processor
+from streamkit.processing import (
+    CheckpointFuture,
+    Context,
+    LostContext,
+    PreparedCheckpoint,
+    PreparedFuture,
+    Processor,
+    processor,
+    record_processor,
+)
 
 __version__ = "0.1.0"
 
@@ -40,6 +49,8 @@ __all__ = [
     "Partition",
     "PartitionLostError",
     "Position",
+    "PreparedCheckpoint",
+    "PreparedFuture",
     "ProcessingError",
     "Processor",
     "Record",

@@ -6,19 +6,22 @@ import asyncio
 import contextlib
 import functools
 import gc
+import logging
 import os
 import queue
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from streamkit.assembly.parts import Assembled, assemble, load_settings
 from streamkit.assembly.registry import Registry
 from streamkit.assembly.targets import code_of
+from streamkit.assembly.view import AppView, page_address
 from streamkit.engine.lifespan import Lifespan
 from streamkit.engine.runtime import Promise, Runtime, Task, ThreadRuntime
 from streamkit.engine.status import PartitionStatus
@@ -27,10 +30,16 @@ from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitErr
 from streamkit.plugin import Observer
 from streamkit.settings import Settings
 from streamkit.telemetry.logs import LogObserver, set_up_logs
+from streamkit.telemetry.metrics import EventCounts, check_installed
+
+if TYPE_CHECKING:  # its packages are an extra
+    from streamkit.status import StatusPage
 
 __all__ = ["App", "code_of", "complain", "importing", "run"]
 
 LOOK_UP_SECONDS = 0.2
+
+_log = logging.getLogger("streamkit")
 
 _DEFAULT_THRESHOLD = 2000
 """CPython's own is 700, or 2000 from 3.13 on."""
@@ -64,11 +73,13 @@ class App:
             self.overrides.update({name: getattr(settings, name) for name in settings.model_fields_set})
         self.overrides.update(overrides)
         self._lifespan = lifespan
-        self._observers: list[Observer] = [LogObserver()]
+        self._counts = EventCounts()
+        self._observers: list[Observer] = [LogObserver(), self._counts]
         self._has_run = False
         self._stop_reason: str | None = None
         self._entering: Lifespan | None = None
         self._supervisor: Supervisor | None = None
+        self._view: AppView | None = None
         self._is_abandoned = self._is_cut = False
         self._cut: Callable[[], None] | None = None
 
@@ -116,13 +127,16 @@ class App:
         """
         self._begin(look_only=True)
         runtime = ThreadRuntime(user_loop=asyncio.get_running_loop())
+        page: StatusPage | None = None
         try:
             assembled = self.assemble(runtime)
+            if (page := _open_page([self], [assembled])) is not None:
+                _log.info("status page on %s", page.url)
             self._begin()
             life = runtime.control.call("app", self.live(assembled, runtime))
             cancelled = await _outlast(life, lambda times: self.stop("cancelled") if times == 1 else self.abandon())
         finally:
-            stopped = runtime.thread("stop").call("stop", _stop(runtime))
+            stopped = runtime.thread("stop").call("stop", _stop(runtime, page))
             cancelled_late = await _outlast(stopped, lambda _: None)
         life.result()
         if cancelled := cancelled or cancelled_late:
@@ -140,10 +154,20 @@ class App:
         """Read the settings and make the adapters. Raises `ConfigurationError`; nothing is connected yet."""
         registry = registry or Registry()
         loaded = load_settings(registry, overrides=self.overrides, dotenv=dotenv, config=config)
-        return assemble(loaded, registry, self.code, self._observers, runtime)
+        assembled = assemble(loaded, registry, self.code, self._observers, runtime)
+        self._view = AppView(loaded, assembled.parts, self._counts, runtime)
+        return assembled
 
     async def live(self, assembled: Assembled, runtime: Runtime) -> None:
         """From the lifespan's entry to its exit, on the control carrier of `runtime`."""
+        try:
+            await self._live(assembled, runtime)
+        finally:
+            if self._view is not None:
+                self._view.is_over = True
+            await assembled.observers.close()
+
+    async def _live(self, assembled: Assembled, runtime: Runtime) -> None:
         parts = assembled.parts
         self._entering = lifespan = Lifespan(self._lifespan, self, runtime, parts.observer.on_problem)
         if self._stop_reason is not None or not await lifespan.enter():
@@ -163,6 +187,8 @@ class App:
         task, life = runtime.control.begin("supervisor", supervisor.run())
         self._cut = lambda: runtime.control.post(self._cut_off, supervisor, task)
         self._supervisor = supervisor
+        if self._view is not None:
+            self._view.health = supervisor.health
         if self._stop_reason is not None:  # it came a moment ago, and found no supervisor
             supervisor.stop(self._stop_reason)
         if self._is_abandoned:
@@ -183,8 +209,20 @@ class App:
             task.cancel()
 
 
-async def _stop(runtime: Runtime) -> None:
+async def _stop(runtime: Runtime, page: StatusPage | None) -> None:
+    if page is not None:
+        page.close()
     runtime.stop()
+
+
+def _open_page(apps: Sequence[App], assembled: Sequence[Assembled]) -> StatusPage | None:
+    """One page with all of them, if any of them wants one. Raises ConfigurationError if it cannot be had."""
+    if (address := page_address([one.parts.settings for one in assembled])) is None:
+        return None
+    check_installed()
+    from streamkit.status import StatusPage
+
+    return StatusPage([app._view for app in apps if app._view is not None], address)
 
 
 async def _outlast(promise: Promise[None], on_cancel: Callable[[int], None]) -> asyncio.CancelledError | None:
@@ -247,10 +285,12 @@ def _calm_collector() -> None:
 
 def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug: bool) -> int:
     runtime = ThreadRuntime()
+    page: StatusPage | None = None
     _calm_collector()
     try:
         assembled = [app.assemble(runtime, dotenv=dotenv, config=config) for app in apps]
         _check_twice(assembled)
+        page = _open_page(apps, assembled)
         for app in apps:
             app._begin()
         set_up_logs(assembled[0].parts.settings.log_format)
@@ -258,6 +298,8 @@ def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug:
             for warning in one.loaded.warnings:
                 print(f"streamkit: warning: {warning}", file=sys.stderr)
             print(one.contract, file=sys.stderr)
+        if page is not None:
+            print(f"streamkit: status page on {page.url}", file=sys.stderr)
         with _signals(apps):
             lives = [runtime.control.call("app", app.live(one, runtime)) for app, one in zip(apps, assembled, strict=True)]
             return _outlive(apps, lives, debug)
@@ -265,6 +307,8 @@ def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug:
         complain(error, debug=debug)
         return 2
     finally:
+        if page is not None:
+            page.close()
         runtime.stop()
 
 

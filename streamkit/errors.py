@@ -220,7 +220,8 @@ class DeadLetterError(ProcessingError):
 
 
 class DrainTimeoutError(StreamkitError):
-    """Shutting down took longer than DRAIN_TIMEOUT; `unfinished` names the partitions whose code was still running. Exit code 3."""
+    """Shutting down took longer than DRAIN_TIMEOUT; `unfinished` names the partitions whose code was still running, or whose last
+    checkpoint the store had not taken. Exit code 3."""
 
     def __init__(self, message: str, *, unfinished: Sequence[str] = (), fix: str = "") -> None:
         super().__init__(message, fix=fix)

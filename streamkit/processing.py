@@ -21,6 +21,7 @@ __all__ = [
     "Facts",
     "LostContext",
     "PreparedCheckpoint",
+    "PreparedFuture",
     "Processor",
     "Running",
     "facts_of",
@@ -45,6 +46,8 @@ class Facts:
     """May be called for several partitions (functions) or records at once. Such code must be thread-safe."""
     reject_on: tuple[type[BaseException], ...] = ()
     """Exceptions that no further attempt can mend: the failure policy takes the record at once."""
+    prepares: bool = False
+    """Uses `context.prepare_checkpoint`: a store that keeps no prepared checkpoints refuses to start."""
 
 
 class CheckpointFuture(ABC):
@@ -67,17 +70,52 @@ class CheckpointFuture(ABC):
 
 
 class PreparedCheckpoint(ABC):
-    """A pending checkpoint that is durable; `commit()` makes it final."""
+    """A checkpoint that is durable but pending: the position has not moved, and a new owner is told of it in `initialize`."""
+
+    @property
+    @abstractmethod
+    def position(self) -> Position:
+        """Where the checkpoint will be once it is committed."""
+
+    @property
+    @abstractmethod
+    def state(self) -> bytes:
+        """What was prepared with it."""
 
     @abstractmethod
-    def commit(self) -> CheckpointFuture: ...
+    def commit(self) -> CheckpointFuture:
+        """Move the checkpoint to `position`, unless it is further already, and forget what was pending, in one save.
+
+        A second call returns the same future. Raises `CheckpointPositionError` if a newer one has been prepared since;
+        `PartitionLostError` after a loss.
+        """
+
+
+class PreparedFuture(ABC):
+    """The fate of one prepared checkpoint. Waiting for it makes it be written at once."""
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether it is decided: durable, or failed."""
+
+    @abstractmethod
+    def result(self, timeout: float | None = None) -> PreparedCheckpoint:
+        """Wait until it is durable; `timeout` in seconds, then TimeoutError.
+
+        Raises `FencedError`, `PartitionLostError` or another `CheckpointError` (also if a newer one took its place before it was
+        written); RuntimeError on the user loop's own thread: `await` it there.
+        """
+
+    @abstractmethod
+    def __await__(self) -> Generator[object, None, PreparedCheckpoint]: ...
 
 
 class CheckpointLink(Protocol):
     """The engine's side of a context. Not for users."""
 
     def submit(self, position: Position | None, metadata: str) -> CheckpointFuture: ...
-    def prepare(self, position: Position | None, state: bytes) -> CheckpointFuture: ...
+    def follow(self, position: Position | None, metadata: str, on_wait: Callable[[], None]) -> CheckpointFuture: ...
+    def prepare(self, position: Position | None, state: bytes) -> PreparedFuture: ...
     def remaining(self) -> float | None: ...
 
 
@@ -100,6 +138,7 @@ class Context:
         "_link",
         "attempt",
         "children",
+        "delivered",
         "ending",
         "epoch",
         "lost",
@@ -118,7 +157,7 @@ class Context:
         self.start = start
         """Where this assignment began."""
         self.pending: tuple[Position, bytes] | None = None
-        """A prepared checkpoint that an earlier owner did not commit: position and state."""
+        """In `initialize`: a prepared checkpoint that an earlier owner did not commit, as position and state; else None."""
         self.children: tuple[Partition, ...] = ()
         """In `partition_ended`: the partitions that go on where this one ended."""
         self.reason = ""
@@ -133,6 +172,8 @@ class Context:
         """True as soon as this assignment is about to end: the handler that runs is the last one."""
         self.running: Running | None = None
         """The engine's note of the running call. Not for users."""
+        self.delivered: Position | None = None
+        """The engine's note of the highest position that any call was given. Not for users."""
         self._link = link
 
     @property
@@ -149,8 +190,15 @@ class Context:
         """
         return self._link.submit(position, metadata)
 
-    def prepare_checkpoint(self, position: Position | None = None, state: bytes = b"") -> CheckpointFuture:
-        """A pending checkpoint. Not built yet: raises `UnsupportedError`."""
+    def prepare_checkpoint(self, position: Position | None = None, state: bytes = b"") -> PreparedFuture:
+        """Write down that `position` is about to be done, with `state`, and move nothing yet; `commit()` of the result does.
+
+        For effects in two phases: prepare, let the effect happen, commit. A crash in between redelivers from the last
+        checkpoint as usual, and the next owner finds (position, state) as `context.pending` in `initialize`; to commit it there,
+        prepare the same again and commit that. Other checkpoints keep it; a newer prepare replaces it.
+        The bounds and errors of `checkpoint` hold. Raises `UnsupportedError` if the store keeps no prepared checkpoints,
+        `CheckpointError` if `state` is longer than it takes.
+        """
         return self._link.prepare(position, state)
 
 
@@ -173,6 +221,7 @@ class Processor:
     checkpoint: ClassVar[Literal["automatic", "manual"]] = "automatic"
     reentrant: ClassVar[bool] = False
     reject_on: ClassVar[tuple[type[BaseException], ...]] = ()
+    prepares: ClassVar[bool] = False
 
     def initialize(self, context: Context) -> Awaitable[None] | None:
         """Assigned: called before the first record; raising goes through the retry policy."""
@@ -211,6 +260,7 @@ def processor(
     checkpoint: Literal["automatic", "manual"] = "automatic",
     reentrant: bool = True,
     reject_on: tuple[type[BaseException], ...] = (),
+    prepares: bool = False,
 ) -> Callable[[F], F]: ...
 def processor(function: F | None = None, /, **facts: object) -> F | Callable[[F], F]:
     """Mark a function `(batch, context)`, def or async def, as a processor of batches. It stays the same plain function."""
@@ -225,6 +275,7 @@ def record_processor(
     checkpoint: Literal["automatic", "manual"] = "automatic",
     reentrant: bool = True,
     reject_on: tuple[type[BaseException], ...] = (),
+    prepares: bool = False,
 ) -> Callable[[F], F]: ...
 def record_processor(function: F | None = None, /, **facts: object) -> F | Callable[[F], F]:
     """Mark a function `(record, context)`, def or async def, as a processor of records. It stays the same plain function."""
@@ -242,6 +293,6 @@ def _mark(function: F | None, by: Literal["record", "batch"], facts: Mapping[str
 def facts_of(target: object) -> Facts | None:
     """The facts of a decorated function, of a `Processor` class or object; None for anything else."""
     if isinstance(target, Processor) or (isinstance(target, type) and issubclass(target, Processor)):
-        return Facts("batch", target.checkpoint, target.reentrant, target.reject_on)
+        return Facts("batch", target.checkpoint, target.reentrant, target.reject_on, target.prepares)
     facts = getattr(target, _MARK, None)
     return facts if isinstance(facts, Facts) else None

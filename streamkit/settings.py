@@ -38,6 +38,7 @@ __all__ = [
     "Size",
     "StopWhen",
     "duration_text",
+    "host_and_port",
     "parse_duration",
     "parse_size",
     "refuse_not_yet",
@@ -224,7 +225,23 @@ def _check_dead_letter(value: str) -> str:
     plugin, _, name = value.partition(":")
     if not plugin or not name:
         raise _refusal("is not a dead-letter target", "write <plugin>:<name>, such as file:dlq.jsonl")
+    if name.startswith("^"):
+        raise _refusal("is a pattern", "name one stream")
+    _check_streams((name,))  # it is read as a stream again
     return value
+
+
+def host_and_port(address: str) -> tuple[str, int]:
+    """The two halves of a status address; `:8080` and `8080` are loopback. Raises ValueError, which names the forms."""
+    found = re.fullmatch(r"(?:(\[[0-9a-fA-F:.]+\]|[\w.-]*):)?(\d{1,5})", address.strip(), re.ASCII)
+    if found is None or int(found[2]) >= 2**16:
+        raise _refusal("is not an address", "write host:port, such as 127.0.0.1:8080 or 0.0.0.0:8080; a port alone is loopback")
+    return (found[1] or "127.0.0.1").strip("[]"), int(found[2])
+
+
+def _status_address(value: object) -> str:
+    host, port = host_and_port(str(value))
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 # -- the settings --------------------------------------------------------------------------------------------------------
@@ -263,7 +280,9 @@ class Settings(BaseModel):
     ordering: Literal["partition", "key"] = Field(
         default="partition", description="What keeps its order: all records of a partition, or those of one key only."
     )
-    concurrency: int = Field(default=1, ge=1, le=1024, description="How many handlers of one partition may run at once.")
+    concurrency: int = Field(
+        default=1, ge=1, le=1024, description="How many handlers of one partition may run at once; more than one needs ORDERING=key."
+    )
     max_batch: int = Field(default=1000, ge=1, le=1_000_000, description="The largest number of records that one call of a handler gets.")
     max_wait: Duration = Field(
         default=_ZERO, ge=_ZERO, le=_HOUR, description="How long records may wait for a batch to fill; 0 delivers what is there at once."
@@ -289,7 +308,8 @@ class Settings(BaseModel):
         default=None, description="Where failed records are written, as <plugin>:<name>, such as file:dlq.jsonl."
     )
     dead_letter_max_consecutive: Count = Field(
-        default=100, description="So many dead letters in a row halt the partition, so that a bad deploy does not drain the stream."
+        default=100,
+        description="So many records put aside (or skipped) in a row, and the next one halts its partition: a bad deploy drains no stream.",
     )
     retry_attempts: int = Field(
         default=5,
@@ -311,19 +331,23 @@ class Settings(BaseModel):
         description="What the pause between two attempts may grow to.",
     )
     process_timeout: AboveZero | None = Field(
-        default=None, description="How long one call of a handler may take before it counts as failed; unset, for ever."
+        default=None,
+        description="How long a handler may take for a record (or batch): an async one is cancelled and has failed, another is reported.",
     )
     stuck_after: AboveZero = Field(
         default=timedelta(minutes=5), description="How long one call may run before readiness turns red and the partition is given up."
     )
-    bisect: bool = Field(default=False, description="Halve a failing batch to find the bad record, in place of retrying it whole.")
+    bisect: bool = Field(
+        default=False,
+        description="Halve a failing batch to find the bad record, in place of retrying it whole. Means nothing for handlers of records.",
+    )
     drain_timeout: AboveZero = Field(
         default=timedelta(seconds=25),
         description="How long a shutdown waits for running handlers; keep it below your platform's kill timeout.",
     )
     ownership: Literal["group", "static", "lease"] | None = Field(
         default=None,
-        description="Who deals out partitions: the broker's group, PARTITIONS (static), or leases; unset, as the broker does.",
+        description="Who deals out partitions: the broker's group, PARTITIONS (static), or leases in the store; unset, the first that there is.",
     )
     partitions: CommaList = Field(
         default=(), description="With static ownership: the partitions that this process reads, separated by commas."
@@ -341,7 +365,10 @@ class Settings(BaseModel):
     worker: str = Field(
         default="", max_length=255, description="This process's name, unique in its group; unset, hostname-pid, made at start."
     )
-    status_address: str | None = Field(default=None, min_length=1, description="Where health and metrics are served, such as 0.0.0.0:8080.")
+    status_address: Annotated[str, BeforeValidator(_status_address)] | None = Field(
+        default=None,
+        description="Where health and metrics are served, as host:port; a port alone is for this host only, 0 is any that is free.",
+    )
     log_format: Literal["text", "json"] = Field(default="text", description="Log lines for people (text) or for a log collector (json).")
     config: Path | None = Field(
         default=None, description="A TOML file with settings: core names in lower case, and a table for each plugin."
@@ -361,24 +388,12 @@ class Settings(BaseModel):
 
 NOT_YET: Mapping[str, str] = MappingProxyType(
     {
-        "ordering": "records keep the order of their partition",
-        "concurrency": "one handler runs per partition; run more workers, or read more partitions",
-        "on_failure": "a record that failed for good can halt its partition or stop the process",
-        "dead_letter": "a record that failed for good stays in the stream",
-        "dead_letter_max_consecutive": "there are no dead letters to count",
-        "process_timeout": "a call of a handler is never cut short",
-        "stuck_after": "a call of a handler is never given up, but for a revoke or a drain",
-        "bisect": "a failing batch is retried whole",
-        "ownership": "partitions are dealt out by the broker's group, or static",
-        "max_partitions": "there are no leases to count",
-        "lease_duration": "there are no leases to keep",
-        "handover_timeout": "there are no leases to hand over",
-        "status_address": "health and metrics are not served over HTTP",
+        "on_failure": "later records of its key are not kept back; dead_letter puts the failed one aside",
     }
 )
 """Settings whose feature does not exist: any value but the default (and those of `_BUILT`) is refused. The text says what holds."""
 
-_BUILT: Mapping[str, tuple[object, ...]] = MappingProxyType({"on_failure": ("stop",), "ownership": ("group", "static")})
+_BUILT: Mapping[str, tuple[object, ...]] = MappingProxyType({"on_failure": ("stop", "dead_letter", "skip")})
 
 
 def refuse_not_yet(settings: Settings) -> None:

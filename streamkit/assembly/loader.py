@@ -16,11 +16,12 @@ from types import MappingProxyType
 
 from pydantic import BaseModel
 
+from streamkit.assembly.dead_letter import unused_warning
 from streamkit.assembly.loaded import ExplainedSetting, Loaded
 from streamkit.assembly.names import SortedNames, sort_names
 from streamkit.assembly.registry import Registry, Role
 from streamkit.assembly.sections import build
-from streamkit.assembly.sources import DEFAULT, Given, from_code, from_dotenv, from_environment, from_secret_files, from_toml, merge
+from streamkit.assembly.sources import DEFAULT, UNSET, Given, from_code, from_dotenv, from_environment, from_secret_files, from_toml, merge
 from streamkit.errors import ConfigurationError
 from streamkit.plugin import Plugin
 from streamkit.settings import Settings, variable_of
@@ -68,7 +69,7 @@ def _gather(environment: Mapping[str, str], overrides: Mapping[str, object], dot
         first[variable_of("config")] = Given(config, "--config")
     toml = from_toml(first.get(variable_of("config")))
     secrets = from_secret_files(merge(first, toml).get(variable_of("secrets_dir")))
-    return merge(first, secrets, toml)
+    return {name: given for name, given in merge(first, secrets, toml).items() if given.value is not UNSET}
 
 
 def _select(registry: Registry, given: Mapping[str, Given]) -> tuple[list[Plugin], list[ConfigurationError]]:
@@ -107,6 +108,6 @@ def _loaded(settings: Settings, sections: Mapping[str, BaseModel], names: Sorted
         sections=MappingProxyType(dict(sections)),
         origins=MappingProxyType(origins),
         unused=tuple(sorted(names.unused_sections)),
-        warnings=names.warnings,
+        warnings=(*names.warnings, *unused_warning(settings, origins[variable_of("dead_letter")])),
         unused_variables=tuple(names.unused),
     )

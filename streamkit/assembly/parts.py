@@ -9,19 +9,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from streamkit.assembly.dead_letter import target_of
 from streamkit.assembly.loader import Loaded, load
+from streamkit.assembly.ownership import check_leases, ownership_of
 from streamkit.assembly.registry import Registry
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.contract import contract
 from streamkit.engine.delivery.call import Code
-from streamkit.engine.observers import Observers
+from streamkit.engine.delivery.reentrant import check_order
+from streamkit.engine.observers import ObserversAside
 from streamkit.engine.runtime import Runtime
 from streamkit.engine.supervisor import Parts
-from streamkit.errors import ConfigurationError, PluginLoadError, UnsupportedError
-from streamkit.plugin import Adapter, Broker, CheckpointStore, GroupBroker, Observer
-from streamkit.settings import refuse_not_yet
+from streamkit.errors import PluginLoadError, UnsupportedError
+from streamkit.model import Capabilities
+from streamkit.plugin import Adapter, Broker, CheckpointStore, Observer, Producer
+from streamkit.settings import refuse_not_yet, variable_of
 
-__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_store", "ownership_of"]
+__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_producer", "open_store"]
 
 
 @dataclass(slots=True)
@@ -32,6 +36,7 @@ class Assembled:
     contract: str
     loaded: Loaded
     contexts: tuple[EngineContext, ...]
+    observers: ObserversAside
 
     def stop(self) -> None:
         """End the adapters' threads."""
@@ -54,42 +59,48 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
     """Make the adapters and check that they can do what is asked for. Raises `ConfigurationError`; connects to nothing."""
     settings = loaded.settings
     refuse_not_yet(settings)
+    check_order(settings, code)
     worker = settings.worker or f"{socket.gethostname()}-{os.getpid()}"
     broker, broker_context = open_broker(loaded, registry, runtime, worker)
-    ownership = ownership_of(loaded, broker)
+    ownership = ownership_of(settings, registry, broker)
     contexts = [broker_context]
     store: CheckpointStore | None = None
-    if ownership == "static" or settings.store not in (None, settings.broker):
+    if ownership != "group" or settings.store not in (None, settings.broker):
         store, store_context = open_store(loaded, registry, runtime, worker)
         contexts.append(store_context)
+        if ownership == "lease":
+            check_leases(store, settings, registry)
+    dead_letter: Producer[Any] | None = None
+    if (target := target_of(settings, loaded.origins[variable_of("dead_letter")])) is not None:
+        dead_letter, producer_context = open_producer(loaded, registry, runtime, worker, target)
+        contexts.append(producer_context)
     capabilities = store.capabilities if store is not None else broker.capabilities
+    if code.facts.prepares:
+        _check_prepares(capabilities, settings.store or settings.broker, registry)
+    aside = ObserversAside(observers, runtime)
     parts = Parts(
         settings=settings,
         code=code,
         broker=broker,
         store=store,
         store_adapter=cast("Adapter[Any] | None", store),
-        observer=Observers(observers),
+        observer=aside,
         worker_name=worker,
         ownership=ownership,
+        dead_letter=dead_letter,
     )
     kept_by = settings.store or settings.broker
     text = contract(settings, code.facts, ownership=ownership, store=kept_by, store_capabilities=capabilities)
-    return Assembled(parts, text, loaded, tuple(contexts))
+    return Assembled(parts, text, loaded, tuple(contexts), aside)
 
 
-def ownership_of(loaded: Loaded, broker: Broker[Any]) -> Literal["group", "static"]:
-    """Who deals out the partitions. Raises `ConfigurationError` where broker and settings do not agree."""
-    settings = loaded.settings
-    can_group = isinstance(broker, GroupBroker) and broker.capabilities.group
-    wanted = settings.ownership or ("group" if can_group and not settings.partitions else "static")
-    if wanted == "group" and not can_group:
-        raise UnsupportedError(f"broker {settings.broker} has no groups", setting="STREAMKIT_OWNERSHIP", fix="set it to static")
-    if wanted == "group" and settings.partitions:
-        raise ConfigurationError(
-            "partitions are named, but the group deals them out", setting="STREAMKIT_PARTITIONS", fix="set STREAMKIT_OWNERSHIP=static"
-        )
-    return "group" if wanted == "group" else "static"
+def _check_prepares(capabilities: Capabilities, store: str, registry: Registry) -> None:
+    """Code that prepares checkpoints needs a store that keeps them. Raises `UnsupportedError`."""
+    others = [plugin.name for plugin in registry.describe() if plugin.store and plugin.name != store]
+    try:
+        capabilities.require("pending_bytes", of=store, because="this processor prepares checkpoints (prepares=True), which")
+    except UnsupportedError as error:
+        raise UnsupportedError(str(error), setting="STREAMKIT_STORE", fix=f"set it to one of {', '.join(others)}") from None
 
 
 def open_broker(loaded: Loaded, registry: Registry, runtime: Runtime, worker: str) -> tuple[Broker[Any], EngineContext]:
@@ -113,6 +124,14 @@ def open_store(
     made, context = _make(loaded, registry, runtime, worker, name, "store")
     if not isinstance(made, CheckpointStore) or not isinstance(made, Adapter):
         raise PluginLoadError(f"store {name} is a {type(made).__name__}, which is not an Adapter and a CheckpointStore")
+    return made, context
+
+
+def open_producer(loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, name: str) -> tuple[Producer[Any], EngineContext]:
+    """A producer's adapter, not yet connected."""
+    made, context = _make(loaded, registry, runtime, worker, name, "producer")
+    if not isinstance(made, Producer):
+        raise PluginLoadError(f"producer {name} is a {type(made).__name__}, which is not a streamkit.plugin.Producer")
     return made, context
 
 

@@ -28,6 +28,7 @@ from streamkit.errors import (
 )
 from streamkit.plugin import Plugin
 from streamkit.plugin import plugin as hookspecs
+from streamkit.plugin.plugin import registered
 from streamkit.settings import Settings
 
 __all__ = ["PluginDescription", "Registry", "Role"]
@@ -80,6 +81,9 @@ class Registry:
         self._plugins: dict[str, Plugin] = {}
         for entry in entry_points(group=GROUP) if installed is None else installed:
             self._offers.setdefault(entry.name, []).append(_offer_of(entry))
+        if installed is None:
+            for plugin in registered():
+                self.register(plugin)
 
     @property
     def names(self) -> tuple[str, ...]:

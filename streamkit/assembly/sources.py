@@ -24,6 +24,7 @@ __all__ = [
     "CODE",
     "DEFAULT",
     "ENVIRONMENT",
+    "UNSET",
     "Given",
     "from_code",
     "from_dotenv",
@@ -32,6 +33,9 @@ __all__ = [
     "from_toml",
     "merge",
 ]
+
+UNSET = object()
+"""In code: the setting keeps its default, whatever the other places say."""
 
 CODE = "App"
 ENVIRONMENT = "environment"
@@ -53,7 +57,7 @@ Source = Mapping[str, Given]
 
 
 def merge(*sources: Source) -> dict[str, Given]:
-    """One value for each name: that of the first source that has it."""
+    """One value for each name: that of the first source that has it. `UNSET` is a value here, so that it wins as others do."""
     return {name: given for source in reversed(sources) for name, given in source.items()}
 
 
@@ -108,7 +112,8 @@ def from_toml(file: Given | None) -> Source:
 
 
 def from_code(overrides: Mapping[str, object]) -> Source:
-    """What `App` was given: fields by name, and for a plugin a mapping or an object of its settings. None means not given."""
+    """What `App` was given: fields by name, and for a plugin a mapping or an object of its settings. None means not given here,
+    `UNSET` that it is not given anywhere."""
     return _collect((name, name, value, CODE) for name, value in _flatten(overrides))
 
 

@@ -1,39 +1,33 @@
-"""Checkpoints in one SQLite file: for any number of processes on one host, not for several hosts (no network folders).
+"""Checkpoints and leases in one SQLite file: for any number of processes on one host, not for several hosts (no network folders).
 
 A row has its key, epoch and owner as columns and the checkpoint as the JSON that `Checkpoint.to_text` makes, because that
-text carries its own version and so needs no migration, and people still read it with SQLite's `->>`. Every claim and every
-save is one `BEGIN IMMEDIATE` transaction, synced before it is answered.
+text carries its own version and so needs no migration, and people still read it with SQLite's `->>`. Every write, of however
+many leases or checkpoints, is one `BEGIN IMMEDIATE` transaction, synced before it is answered. The tables are in
+`sqlite_rows.py`, the rules in `fencing.py` and `leasing.py`.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamkit.builtin import fencing
+from streamkit.builtin import fencing, leasing
+from streamkit.builtin.sqlite_rows import SqliteRows, migrate
 from streamkit.errors import CheckpointError, ConfigurationError, StoreThrottledError, StoreUnavailableError
-from streamkit.model import Capabilities, Checkpoint, Partition
-from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Duration, Grant, Plugin, hookimpl
+from streamkit.model import Capabilities, Checkpoint, Lease, Partition
+from streamkit.plugin import Adapter, AdapterContext, Claim, Duration, Grant, LeaseStore, Plugin, hookimpl
 
 __all__ = ["SqliteSettings", "SqliteStore", "streamkit_plugin"]
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-_VERSION = 1
-_SCHEMA = "CREATE TABLE IF NOT EXISTS streamkit_schema (version INTEGER NOT NULL)"
-_TABLE = """CREATE TABLE IF NOT EXISTS checkpoints (
-    broker TEXT NOT NULL, grp TEXT NOT NULL, stream TEXT NOT NULL, partition TEXT NOT NULL,
-    epoch INTEGER NOT NULL, owner TEXT NOT NULL, checkpoint TEXT,
-    PRIMARY KEY (broker, grp, stream, partition)) WITHOUT ROWID"""
-_FIND = "SELECT epoch, owner, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?"
-_LIST = "SELECT stream, partition, checkpoint FROM checkpoints WHERE broker = ? AND grp = ? AND checkpoint IS NOT NULL"
-_WRITE = "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)"
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _CONVERSIONS = 16
 
@@ -52,14 +46,15 @@ def streamkit_plugin() -> Plugin:
     return Plugin(name="sqlite", settings=SqliteSettings, store="streamkit.builtin.sqlite:SqliteStore")
 
 
-class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
+class SqliteStore(Adapter[SqliteSettings], LeaseStore):
     """One connection, opened and used on the thread of `blocking` alone."""
 
-    capabilities = Capabilities(fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20)
+    capabilities = Capabilities(fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20, leases=True)
 
     def __init__(self, settings: SqliteSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._connection: sqlite3.Connection | None = None
+        self._rows = SqliteRows(self._run, settings.path, context.broker, context.group)
 
     async def open(self) -> None:
         await self.blocking(self._open)
@@ -71,16 +66,44 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         return await self.blocking(self._transact, lambda: self._claim(partition, owner, epoch))
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
-        return await self.blocking(self._transact, lambda: [self._save(checkpoint, grant) for checkpoint, grant in checkpoints])
+        return await self._each(checkpoints, lambda pair: self._save(*pair))
 
     async def list(self) -> Sequence[Checkpoint]:
-        return await self.blocking(self._list)
+        return await self.blocking(self._read, self._rows.checkpoints)
 
     async def overwrite(self, checkpoint: Checkpoint) -> None:
         await self.blocking(self._transact, lambda: self._overwrite(checkpoint))
 
     async def delete(self, partitions: Sequence[Partition]) -> None:
         await self.blocking(self._transact, lambda: self._delete(partitions))
+
+    # -- leases ---------------------------------------------------------------------------------------------------
+
+    async def leases(self) -> Sequence[Lease]:
+        return await self.blocking(self._read, lambda: (leasing.lease_of(row, partition) for partition, row in self._rows.all()))
+
+    async def create(self, leases: Sequence[Lease]) -> None:
+        await self.blocking(self._transact, lambda: self._create(leases))
+
+    async def take(self, leases: Sequence[Lease], owner: str) -> Sequence[Claim | Exception]:
+        return await self._each(leases, lambda lease: self._take(lease, owner))
+
+    async def renew(self, held: Sequence[tuple[Partition, Grant]]) -> Sequence[Grant | Exception]:
+        return await self._each(held, lambda pair: self._renew(*pair))
+
+    async def request_handover(self, lease: Lease, to: str) -> bool:
+        return await self.blocking(self._transact, lambda: self._request_handover(lease, to))
+
+    async def release(self, held: Sequence[tuple[Partition, Grant]]) -> Sequence[Exception | None]:
+        return await self._each(held, lambda pair: self._release(*pair))
+
+    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
+        await self.blocking(self._transact, lambda: self._name_children(partition, grant, children))
+
+    async def remove(self, leases: Sequence[Lease]) -> None:
+        await self.blocking(self._transact, lambda: self._remove(leases))
+
+    # -- opening --------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         path = self.settings.path
@@ -92,7 +115,7 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
                 message = f"SQLite cannot keep a write-ahead log beside {str(path)!r}"
                 raise ConfigurationError(message, setting="STREAMKIT_SQLITE__PATH", fix="name a file on a disk of this host")
             self._connection.execute("PRAGMA synchronous = FULL")  # a commit is on the disk before it is answered
-        self._transact(self._migrate)
+        self._transact(lambda: migrate(self._run, path))
 
     def _keep_wal(self) -> str:
         """The journal mode, made WAL where it can be. Of several processes that convert a new file at once SQLite answers
@@ -111,41 +134,26 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
     def _journal(self, statement: str) -> str:
         return str(self._run(statement).fetchone()[0])
 
-    def _migrate(self) -> None:
-        self._run(_SCHEMA)
-        self._run("INSERT INTO streamkit_schema SELECT ? WHERE NOT EXISTS (SELECT * FROM streamkit_schema)", _VERSION)
-        (version,) = self._run("SELECT max(version) FROM streamkit_schema").fetchone()
-        if version > _VERSION:
-            raise ConfigurationError(
-                f"{str(self.settings.path)!r} has schema version {version}, and this streamkit knows {_VERSION}",
-                setting="STREAMKIT_SQLITE__PATH",
-                fix="upgrade streamkit, or name another file",
-            )
-        self._run(_TABLE)
-
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    # -- inside a transaction, on the thread of `blocking` --------------------------------------------------------
 
     def _claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         row = fencing.claimed(self._row(partition), partition, owner, epoch)
         self._write(partition, row)
         return fencing.claim_of(row)
 
-    def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant | Exception:
-        try:
-            stored = self._row(checkpoint.partition)
-            row = fencing.saved(stored, checkpoint, grant)
-        except CheckpointError as error:  # of this row alone; what SQLite itself raises undoes the whole transaction
-            return error
-        if row is not stored:
+    def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant:
+        stored = self._row(checkpoint.partition)
+        row = fencing.saved(stored, checkpoint, grant)
+        if stored is not None and row.checkpoint is stored.checkpoint:
+            self._rows.own(checkpoint.partition, row, stored)
+        else:
             self._write(checkpoint.partition, row)
         return grant
-
-    def _list(self) -> Sequence[Checkpoint]:
-        with self._translated(), closing(self._run(_LIST, self.context.broker, self.context.group)) as cursor:
-            return [self._read(text, f"{stream}/{partition}") for stream, partition, text in cursor.fetchall()]
 
     def _overwrite(self, checkpoint: Checkpoint) -> None:
         self._write(checkpoint.partition, fencing.overwritten(self._row(checkpoint.partition), checkpoint))
@@ -154,6 +162,62 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         for partition in partitions:
             if (row := self._row(partition)) is not None:
                 self._write(partition, fencing.forgotten(row))
+
+    def _create(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            if self._lease(lease.partition) is None:
+                self._write(lease.partition, leasing.created(lease))
+
+    def _take(self, lease: Lease, owner: str) -> Claim:
+        stored = self._row(lease.partition)
+        row = leasing.taken(stored, lease, owner)
+        self._rows.own(lease.partition, row, stored)
+        return fencing.claim_of(row)
+
+    def _renew(self, partition: Partition, grant: Grant) -> Grant:
+        stored = self._lease(partition)
+        self._rows.own(partition, leasing.renewed(stored, partition, grant), stored)
+        return grant
+
+    def _request_handover(self, lease: Lease, to: str) -> bool:
+        stored = self._lease(lease.partition)
+        row = leasing.handed_over(stored, lease, to)
+        if row is not None:
+            self._rows.own(lease.partition, row, stored)
+        return row is not None
+
+    def _release(self, partition: Partition, grant: Grant) -> None:
+        stored = self._lease(partition)
+        self._rows.own(partition, leasing.released(stored, partition, grant), stored)
+
+    def _name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
+        stored = self._lease(partition)
+        self._rows.own(partition, leasing.with_children(stored, partition, grant, children), stored)
+
+    def _remove(self, leases: Sequence[Lease]) -> None:
+        for lease in leases:
+            if leasing.is_unchanged(self._lease(lease.partition), lease):
+                self._rows.remove(lease.partition)
+
+    def _row(self, partition: Partition) -> fencing.Row | None:
+        return self._rows.find(partition)
+
+    def _lease(self, partition: Partition) -> fencing.Row | None:
+        """The row without its checkpoint, which may be long and is not looked at."""
+        return self._rows.find(partition, checkpoint=False)
+
+    def _write(self, partition: Partition, row: fencing.Row) -> None:
+        self._rows.put(partition, row)
+
+    # -- transactions ---------------------------------------------------------------------------------------------
+
+    async def _each(self, items: Sequence[T], write: Callable[[T], R]) -> Sequence[R | Exception]:
+        """Write for each item, all in one transaction; what is wrong with one is its own answer."""
+        return await self.blocking(self._transact, lambda: [_answer(write, item) for item in items])
+
+    def _read(self, rows: Callable[[], Iterable[T]]) -> Sequence[T]:
+        with self._translated():
+            return tuple(rows())
 
     def _transact(self, work: Callable[[], T]) -> T:
         """Run `work` in one transaction: all of it is on the disk afterwards, or nothing."""
@@ -168,26 +232,6 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
                 raise
             return answer
 
-    def _row(self, partition: Partition) -> fencing.Row | None:
-        found = self._run(_FIND, *self._key(partition)).fetchone()
-        if found is None:
-            return None
-        epoch, owner, text = found
-        return fencing.Row(epoch, owner, None if text is None else self._read(text, str(partition)))
-
-    def _write(self, partition: Partition, row: fencing.Row) -> None:
-        text = row.checkpoint and row.checkpoint.to_text()
-        self._run(_WRITE, *self._key(partition), row.epoch, row.owner, text)
-
-    def _read(self, text: str, partition: str) -> Checkpoint:
-        try:
-            return Checkpoint.from_text(text)
-        except ValueError as error:
-            raise StoreUnavailableError(f"{str(self.settings.path)!r}: the checkpoint of {partition} cannot be read: {error}") from error
-
-    def _key(self, partition: Partition) -> tuple[str, str, str, str]:
-        return (self.context.broker, self.context.group, partition.stream, partition.id)
-
     def _run(self, statement: str, *values: object) -> sqlite3.Cursor:
         if self._connection is None:
             raise StoreUnavailableError(f"{str(self.settings.path)!r} is not open")
@@ -201,6 +245,13 @@ class SqliteStore(Adapter[SqliteSettings], CheckpointStore):
         except sqlite3.Error as error:
             kind = StoreThrottledError if _is_busy(error) else StoreUnavailableError
             raise kind(f"{str(self.settings.path)!r}: {error}") from error
+
+
+def _answer(write: Callable[[T], R], item: T) -> R | Exception:
+    try:
+        return write(item)
+    except (CheckpointError, ConfigurationError) as error:  # of this row alone; what SQLite itself raises undoes the whole transaction
+        return error
 
 
 def _is_busy(error: sqlite3.Error) -> bool:

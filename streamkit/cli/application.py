@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from streamkit.app import complain
-from streamkit.cli import checkpoints, demo, explain, partitions, plugins, run, sandbox
+from streamkit.cli import checkpoints, dead_letters, demo, explain, partitions, plugins, run, sandbox
 from streamkit.errors import (
     BrokerError,
     ConfigurationError,
@@ -42,6 +42,7 @@ application.command("explain", epilog=explain.EXAMPLES)(explain.explain)
 application.command("plugins", epilog=plugins.EXAMPLES)(plugins.plugins)
 application.command("partitions", epilog=partitions.EXAMPLES)(partitions.partitions)
 application.add_typer(checkpoints.application, name="checkpoints")
+application.add_typer(dead_letters.application, name="dead-letters")
 application.command("sandbox", epilog=sandbox.EXAMPLES)(sandbox.sandbox)
 
 

@@ -7,16 +7,20 @@ unless nobody is there, or `--force` says that the user knows better. The epoch 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from streamkit.cli.checkpoint_lines import adopted, parsed
 from streamkit.cli.connection import Connection, connect
 from streamkit.cli.output import ConfigFile, JsonFlag, examples, print_json, print_table, remark
-from streamkit.errors import ConfigurationError, OwnershipError
+from streamkit.cli.owners import refusal
+from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
 
 __all__ = ["application"]
@@ -28,6 +32,11 @@ SET_EXAMPLES = examples(
     "streamkit checkpoints set --all earliest --dry-run",
     "streamkit checkpoints set --all 2025-01-31T09:00:00Z",
     "streamkit checkpoints set orders/3 1200",
+)
+EXPORT_EXAMPLES = examples("streamkit checkpoints export > positions.jsonl")
+IMPORT_EXAMPLES = examples(
+    "streamkit checkpoints import positions.jsonl --dry-run",
+    "streamkit checkpoints export | STREAMKIT_STORE=sqlite streamkit checkpoints import -",
 )
 
 _POSITION = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -75,21 +84,63 @@ def set_checkpoints(
     with connect(config) as connection:
         chosen = _choose(connection.partitions(), wanted)
         changes = _changes(connection, chosen, start)
-        refusal = None if force else _refusal(connection)
-        if refusal is not None and not dry_run:
-            raise refusal
-        if not dry_run:
-            for change in changes:
-                connection.overwrite(change.after)
-    _show(changes, as_json)
-    if dry_run:
-        remark("nothing was changed (--dry-run)" + (f"; without it this would be refused: {refusal}" if refusal is not None else ""))
+        _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json)
+
+
+@application.command("export", epilog=EXPORT_EXAMPLES)
+def export_checkpoints(config: ConfigFile = None) -> None:
+    """Write the stored checkpoints of STREAMKIT_GROUP, of every stream, to stdout: one JSON object a line, all that is kept."""
+    with connect(config) as connection:
+        for checkpoint in connection.checkpoints():
+            print(checkpoint.to_text())
+
+
+@application.command("import", epilog=IMPORT_EXAMPLES)
+def import_checkpoints(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` has written; - reads stdin.", show_default=False)],
+    force: Annotated[bool, typer.Option("--force", help="Do it even if a worker may be running: its work since is done again.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
+    config: ConfigFile = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Put checkpoints where a file says: into another store, for another group, or back. Stop the group's workers first."""
+    read = _read(file)
+    with connect(config) as connection:
+        stored = {checkpoint.partition: checkpoint for checkpoint in connection.checkpoints()}
+        new = adopted(read, connection.partitions(), stored)
+        changes = [_Change(stored.get(checkpoint.partition), checkpoint) for checkpoint in new]
+        _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json)
+
+
+def _read(file: Path) -> list[Checkpoint]:
+    if str(file) == "-":
+        return parsed(sys.stdin, "stdin")
+    try:
+        with file.open(encoding="utf-8") as lines:
+            return parsed(lines, str(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"{file} cannot be read: {error}", fix="name a file that `streamkit checkpoints export` has written"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
 class _Change:
     before: Checkpoint | None
     after: Checkpoint
+
+
+def _write(connection: Connection, changes: Sequence[_Change], *, force: bool, dry_run: bool, as_json: bool) -> None:
+    """Nothing is written beside a living worker, unless forced; and nothing at all on trial."""
+    refused = None if force else refusal(connection)
+    if refused is not None and not dry_run:
+        raise refused
+    if not dry_run:
+        for change in changes:
+            connection.overwrite(change.after)
+    _show(changes, as_json)
+    if dry_run:
+        remark("nothing was changed (--dry-run)" + (f"; without it this would be refused: {refused}" if refused is not None else ""))
 
 
 def _wanted(partition: str | None, position: str | None, everywhere: str | None) -> tuple[str | None, str]:
@@ -155,25 +206,6 @@ def _changes(connection: Connection, chosen: Sequence[Partition], start: StartPo
         )
         changes.append(_Change(before, after))
     return changes
-
-
-def _refusal(connection: Connection) -> OwnershipError | None:
-    """Why it would be wrong to write now; None: nobody is there."""
-    group = connection.settings.group
-    if connection.ownership != "group":
-        cause = "with static ownership nothing tells whether a worker is running"
-        return OwnershipError(cause, fix="make sure that none is, then add --force")
-    members = connection.members()
-    if members is None:
-        cause = f"broker {connection.settings.broker} cannot tell whether group {group} has members"
-        return OwnershipError(cause, fix="stop its workers, then add --force")
-    if members:
-        have = "a live member" if members == 1 else f"{members} live members"
-        return OwnershipError(
-            f"group {group} has {have}, whose next checkpoint would undo it",
-            fix="stop its workers; --force goes ahead beside them, where the store lets it",
-        )
-    return None
 
 
 def _show(changes: Sequence[_Change], as_json: bool) -> None:

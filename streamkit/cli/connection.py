@@ -6,20 +6,22 @@ Nothing here joins a group or claims a partition.
 from __future__ import annotations
 
 import logging
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from streamkit.assembly.loader import Loaded
-from streamkit.assembly.parts import load_settings, open_broker, open_store, ownership_of
+from streamkit.assembly.ownership import ownership_of
+from streamkit.assembly.parts import load_settings, open_broker, open_store
 from streamkit.assembly.registry import Registry
 from streamkit.cli.output import DOTENV, remark
+from streamkit.cli.reading import read_records
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.runtime import ThreadRuntime
-from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.plugin import Adapter, Broker, CheckpointStore
+from streamkit.model import Checkpoint, Lease, Partition, Position, Record, StartPosition
+from streamkit.plugin import Adapter, Broker, CheckpointStore, LeaseStore
 
 __all__ = ["Connection", "connect", "load_for_command"]
 
@@ -46,10 +48,12 @@ def load_for_command(registry: Registry, config: Path | None, overrides: Mapping
 class Connection:
     """A broker and a store that are open. Every method blocks until the answer is there, and raises what the adapter does."""
 
-    def __init__(self, loaded: Loaded, runtime: ThreadRuntime, broker: Broker[Any], store: CheckpointStore, counter: object) -> None:
+    def __init__(
+        self, loaded: Loaded, ownership: str, runtime: ThreadRuntime, broker: Broker[Any], store: CheckpointStore, counter: object
+    ) -> None:
         self.settings = loaded.settings
         self.capabilities = broker.capabilities
-        self.ownership = ownership_of(loaded, broker)
+        self.ownership = ownership
         self._runtime = runtime
         self._broker = broker
         self._store = store
@@ -74,9 +78,21 @@ class Connection:
         """All of this broker and group, whatever their stream."""
         return self._call("list", self._store.list())
 
+    def leases(self) -> Sequence[Lease] | None:
+        """Who reads what, where leases say it; None under another ownership."""
+        if self.ownership != "lease" or not isinstance(self._store, LeaseStore):
+            return None
+        return self._call("leases", self._store.leases())
+
     def overwrite(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint there, and raise the epoch."""
         self._call("overwrite", self._store.overwrite(checkpoint))
+
+    def read(self, starts: Mapping[Partition, StartPosition], see: Callable[[Record], bool]) -> None:
+        """Show `see` each record from there on, until it answers False or everything that is there has been read."""
+        reader = self._broker.reader()
+        carrier = self._runtime.thread("reading") if reader.blocking else self._runtime.io
+        carrier.call("read", read_records(reader, carrier.signal(), starts, see)).result()
 
     def members(self) -> int | None:
         """How many live members the group has; None where nobody can tell."""
@@ -86,10 +102,10 @@ class Connection:
 
 
 @contextmanager
-def connect(config: Path | None) -> Iterator[Connection]:
+def connect(config: Path | None, overrides: Mapping[str, object] = MappingProxyType({})) -> Iterator[Connection]:
     """Open what the settings name, and close it whatever happens."""
     registry = Registry()
-    loaded = load_for_command(registry, config)
+    loaded = load_for_command(registry, config, overrides)
     runtime = ThreadRuntime()
     with ExitStack() as stack:
         stack.enter_context(_quiet_logs())
@@ -103,7 +119,7 @@ def connect(config: Path | None) -> Iterator[Connection]:
         if loaded.settings.store not in (None, loaded.settings.broker) and registry.select(loaded.settings.broker).store is not None:
             counter, context = open_store(loaded, registry, runtime, worker, of_broker=True)
             _open(stack, runtime, cast("Adapter[Any]", counter), context)
-        yield Connection(loaded, runtime, broker, store, counter)
+        yield Connection(loaded, ownership_of(loaded.settings, registry, broker), runtime, broker, store, counter)
 
 
 @contextmanager

@@ -6,35 +6,31 @@ reports through it; that comes from the worker's thread and is only posted on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Literal, Protocol
 
 from streamkit.engine.checkpoint.checkpointer import Entry
 from streamkit.engine.checkpoint.link import Link
+from streamkit.engine.claiming import Claiming
 from streamkit.engine.delivery.call import Caller
+from streamkit.engine.delivery.care import suspicion_of
 from streamkit.engine.delivery.messages import Ending, FailedRecord
 from streamkit.engine.delivery.retry import halt_delay
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.house import House
-from streamkit.engine.ownership.start import first_start
 from streamkit.engine.runtime import Promise, Signal, Task
 from streamkit.errors import (
-    ConfigurationError,
     FencedError,
     PartitionLostError,
     PositionInvalidError,
-    StreamkitError,
 )
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.plugin import Claim
 from streamkit.processing import Context
 
 __all__ = ["Assignment", "House"]
 
-RETRY_SECONDS = 0.2
-MAX_RETRY_SECONDS = 10.0
 MAX_RECLAIMS = 3
 
 
@@ -44,6 +40,7 @@ class Supervision(Protocol):
     def finished(self, assignment: Assignment) -> None: ...
     def stop_asked(self, error: Exception) -> None: ...
     def ended(self, assignment: Assignment, children: Sequence[Partition]) -> None: ...
+    async def before_end(self, assignment: Assignment, children: Sequence[Partition]) -> None: ...
 
 
 class Assignment:
@@ -56,6 +53,8 @@ class Assignment:
         self.is_caught_up = False
         self._code_error: Exception | None = None
         self._read_error: Exception | None = None
+        self.halted_at: float | None = None
+        """Since when one of them stands (monotonic)."""
         self.is_over = False
         self.ending: Ending | None = None
         self.start: StartPosition | None = None
@@ -66,12 +65,24 @@ class Assignment:
         self._after = after
         self._over: list[Signal] = []
         self._entry: Entry | None = None
-        self._link = Link(partition, house.runtime, house.checkpointer, house.store_metadata_characters)
+        self._link = Link(partition, house.runtime, house.checkpointer, house.store_capabilities)
         self._task: Task | None = None
         self._has_ended = False
         self._read_halts = 0
         self._reclaims = 0
+        self.fruitless = 0
+        """How many owners before this one have made no progress."""
         self._pauses: list[Signal] = []
+        self._valid_until = math.inf
+        self._claiming = Claiming(self, house)
+
+    @property
+    def may_begin(self) -> bool:
+        return self.ending is None
+
+    @property
+    def may_claim(self) -> bool:
+        return self.ending is None or (self.worker is not None and self.ending.kind == "revoked")
 
     @property
     def halted(self) -> Exception | None:
@@ -91,7 +102,7 @@ class Assignment:
     async def _begin(self) -> None:
         if self._after is not None:
             await self._after.wait_over()  # the old call of this partition in this process has to return first
-        checkpoint, grant, epoch = await self._find_start()
+        checkpoint, grant, epoch = await self._claiming.find_start()
         if self.ending is not None or checkpoint is None:
             return
         house = self._house
@@ -106,7 +117,7 @@ class Assignment:
         assert self.worker is not None
         house.observer.on_assigned(self.partition, self.epoch)
         if await self.worker.ready and self.ending is None:
-            await house.reading.add(self.worker, checkpoint.at)
+            await house.reading.add(self.worker, self._where_to_read())
 
     def _begun(self, error: BaseException | None) -> None:
         if self.worker is None and not self.is_over and (self.ending is not None or error is None):
@@ -118,98 +129,31 @@ class Assignment:
 
     def _make_worker(self, checkpoint: Checkpoint, grant: object) -> None:
         house = self._house
-        caller = Caller(house.code)
+        caller = Caller(house.code, house.limits.process_timeout_seconds)
         name = f"worker-{self.partition}"
         carrier = house.runtime.user(name) if caller.on_loop else house.runtime.thread(name)
         context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self._link)
         if checkpoint.pending is not None:
             context.pending = (checkpoint.pending, checkpoint.pending_state)
-        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room)
+        suspicion = suspicion_of(self.fruitless, checkpoint.suspect, checkpoint.suspected)
+        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room, suspicion)
+        worker.valid_until = self._valid_until
         self.worker = self._link.worker = worker
-        self._entry = self._link.entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced)  # type: ignore[arg-type]
-        self._entry.metadata = checkpoint.metadata
+        entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced, says_end=caller.hears_end)  # type: ignore[arg-type]
+        entry.before_end = self._before_end
+        self._entry = self._link.entry = entry
         house.checkpointer.add(self._entry)
         carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
 
-    async def _find_start(self) -> tuple[Checkpoint | None, object, int]:
-        """Claim, and where to go on. Fenced in between: somebody has claimed it since, so claim once more."""
-        failures = 0
-        while (claim := await self._claim()) is not None:
-            try:
-                return await self._first_checkpoint(claim)
-            except FencedError as error:
-                failures += 1
-                await self._wait_after(f"finding where to start in {self.partition}", error, failures)
-        return None, None, 0
+    def _where_to_read(self) -> StartPosition:
+        """After the checkpoint; and if `initialize` has committed what an earlier owner had prepared, after that."""
+        assert self.worker is not None
+        assert self.start is not None
+        if (committed := self.worker.submitted) is not None and not committed.is_end:
+            self.start = self.worker.context.start = StartPosition.after(committed)
+        return self.start
 
-    async def _claim(self) -> Claim | None:
-        """Claim until it succeeds or the partition is given back or lost: without an answer nothing is read or saved."""
-        failures = 0
-        while self.ending is None or (self.worker is not None and self.ending.kind == "revoked"):
-            try:
-                self.partition = await self._house.look_up(self.partition)
-                claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)
-            except ConfigurationError:
-                raise
-            except StreamkitError as error:
-                failures += 1
-                await self._wait_after(f"claiming {self.partition}", error, failures)
-            else:
-                self.problem = None
-                return claim
-        return None
-
-    async def _first_checkpoint(self, claim: Claim) -> tuple[Checkpoint | None, object, int]:
-        """The stored checkpoint, or the start position, resolved once and saved before the first record is read."""
-        failures = 0
-        grant = claim.grant
-        checkpoint = claim.checkpoint
-        first: Checkpoint | None = None
-        while self.ending is None and checkpoint is None:
-            try:
-                stored = await self._house.store.list()
-                written = next((c for c in stored if c.partition == self.partition), None)
-                if written is not None:  # a save whose answer was lost
-                    checkpoint = written
-                    break
-                first = first or await self._resolve_start(stored, claim)
-                (answer,) = await self._house.store.save([(first, grant)])
-                if isinstance(answer, Exception):
-                    raise answer
-                checkpoint, grant = first, answer
-            except (ConfigurationError, FencedError):
-                raise
-            except StreamkitError as error:
-                failures += 1
-                await self._wait_after(f"finding where to start in {self.partition}", error, failures)
-        self.problem = None
-        if checkpoint is None:
-            return None, grant, claim.epoch
-        owned = replace(checkpoint, partition=self.partition, owner=self._house.worker_name, epoch=claim.epoch)
-        return owned, grant, claim.epoch
-
-    async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
-        house = self._house
-        now = datetime.fromtimestamp(house.runtime.unix_time(), UTC)
-        first = first_start(self.partition, house.settings.start, stored, house.partitions_of, now)
-        start = await house.runtime.io.call("resolve", house.broker.resolve(self.partition, first.wish))
-        return Checkpoint(
-            self.partition,
-            start,
-            owner=house.worker_name,
-            epoch=claim.epoch,
-            partitions_at_start=first.partitions,
-            group_started=first.started,
-        )
-
-    async def _wait_after(self, doing: str, error: StreamkitError, failures: int) -> None:
-        self.problem = error
-        if failures == 1:
-            self._house.observer.on_problem(doing, error)
-        delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10))
-        await self._pause(delay * (0.5 + self._house.runtime.random() / 2))
-
-    async def _pause(self, seconds: float) -> None:
+    async def pause(self, seconds: float) -> None:
         """Wait, but no longer than until `end` is called. Several may wait, so each has a signal of its own."""
         signal = self._house.runtime.control.signal()
         self._pauses.append(signal)
@@ -217,6 +161,12 @@ class Assignment:
             await signal.wait(seconds)
         finally:
             self._pauses.remove(signal)
+
+    def extend(self, until: float) -> None:
+        """Ours for so long, unless it is said again: no call of the user's code is begun at or after it (monotonic)."""
+        self._valid_until = until
+        if self.worker is not None:
+            self.worker.valid_until = until
 
     # -- the end --------------------------------------------------------------------------------------------------
 
@@ -287,7 +237,7 @@ class Assignment:
             self._lose(f"fenced: {error}")
             return
         self._reclaims += 1
-        claim = await self._claim()
+        claim = await self._claiming.claim()
         if claim is None or self.is_over:
             return
         stored = claim.checkpoint
@@ -321,6 +271,7 @@ class Assignment:
         if self.ending is not None or self.is_over:
             return
         self._read_error = error
+        self.halted_at = self._house.runtime.monotonic()
         self._read_halts += 1
         self._house.observer.on_halted(self.partition, error)
         self._house.runtime.control.spawn(f"reopen-{self.partition}", self._read_again(), self._read_again_ended)
@@ -328,11 +279,11 @@ class Assignment:
     async def _read_again(self) -> None:
         until = self._house.runtime.monotonic() + halt_delay(self._read_halts)
         while self.ending is None and (left := until - self._house.runtime.monotonic()) > 0:
-            await self._pause(left)
+            await self.pause(left)
         if self.ending is not None or self.worker is None:
             return
         found = await self._house.look_up(self.partition)
-        if found.incarnation != self.partition.incarnation:
+        if "" not in (found.incarnation, self.partition.incarnation) and found.incarnation != self.partition.incarnation:
             raise PositionInvalidError(
                 f"{self.partition} has been made anew: our position belongs to {self.partition.incarnation}, this is {found.incarnation}",
                 partition=str(self.partition),
@@ -359,6 +310,7 @@ class Assignment:
 
     def _set_halted(self, error: Exception | None) -> None:
         self._code_error = error
+        self.halted_at = self._house.runtime.monotonic()
         if error is not None:
             self._house.observer.on_halted(self.partition, error)
         else:
@@ -395,6 +347,17 @@ class Assignment:
         for one in failed:
             self._house.observer.on_put_aside(self.partition, one.record.position, one.error, how)
 
+    def note_suspect(self, position: Position | None, times: int) -> Promise[None]:
+        promise: Promise[None] = Promise()
+        self._post(self._note_suspect, position, times, promise)
+        return promise
+
+    def _note_suspect(self, position: Position | None, times: int, promise: Promise[None]) -> None:
+        assert self._entry is not None
+        checkpointer = self._house.checkpointer
+        checkpointer.note(self._entry, "suspect", lambda notes: replace(notes, suspect=position, suspected=times), promise)
+        checkpointer.urge(self._entry)
+
     def checkpoint_due(self) -> None:
         self._post(self._urge)
 
@@ -405,6 +368,11 @@ class Assignment:
 
     def ended(self) -> None:
         self._post(self._ended)
+
+    async def _before_end(self) -> None:
+        """What must be in the store before END: the partitions that go on, so that nobody finds an end that leads nowhere."""
+        assert self.worker is not None
+        await self._supervision.before_end(self, self.worker.context.children)
 
     def _ended(self) -> None:
         assert self.worker is not None

@@ -12,7 +12,7 @@ from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
-from streamkit.model import Partition
+from streamkit.model import Capabilities, Partition
 from streamkit.plugin import Broker, Observer
 from streamkit.settings import Settings
 
@@ -31,7 +31,7 @@ class House:
     limits: Limits
     broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
     store: StoreCalls
-    store_metadata_characters: int
+    store_capabilities: Capabilities
     checkpointer: Checkpointer
     reading: Reading
     observer: Observer
@@ -57,6 +57,8 @@ def limits_of(settings: Settings, code: Code) -> Limits:
         max_consecutive=settings.dead_letter_max_consecutive,
         bisect=settings.bisect,
         process_timeout_seconds=settings.process_timeout.total_seconds() if settings.process_timeout is not None else None,
+        by_key=settings.ordering == "key",
+        concurrency=settings.concurrency,
     )
 
 

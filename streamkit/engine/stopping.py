@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.house import House
+from streamkit.engine.ownership.protocol import Ownership
 from streamkit.errors import StreamkitError
-from streamkit.model import Partition, Position, StartPosition
+from streamkit.model import Lease, Partition, Position, StartPosition
 
 __all__ = ["StopWatch"]
 
@@ -18,8 +19,15 @@ IDLE_MEMBER_SECONDS = 1.0
 class StopWatch:
     """Looked at by the supervisor, a few times a second, on the control thread."""
 
-    def __init__(self, house: House, assignments: Mapping[Partition, Assignment], tips: Mapping[Partition, Position | None]) -> None:
+    def __init__(
+        self,
+        house: House,
+        assignments: Mapping[Partition, Assignment],
+        tips: Mapping[Partition, Position | None],
+        ownership: Ownership,
+    ) -> None:
         self._house = house
+        self._ownership = ownership
         self._assignments = assignments
         self._tips = tips
         self._records = -1
@@ -47,12 +55,14 @@ class StopWatch:
         now = self._house.runtime.monotonic()
         if self._assignments:
             self._unowned_since = None
-            return all(self._has_reached_tip(assignment) for assignment in self._assignments.values())
+            return all(self._has_reached_tip(assignment) for assignment in self._assignments.values()) and self._others_are_done()
         if self._unowned_since is None:
             self._unowned_since = now
         if now - self._unowned_since < IDLE_MEMBER_SECONDS:
             return False
         self._unowned_since = now
+        if self._ownership.deals_leases:
+            return self._others_are_done()
         try:
             checkpoints = {c.partition: c.at for c in await self._house.store.list()}
         except StreamkitError as error:  # the group's own store answers with the broker's errors too
@@ -60,8 +70,26 @@ class StopWatch:
             return False
         return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._tips.items())
 
+    def _others_are_done(self) -> bool:
+        """With leases: whether what is not ours has nothing left for us, because it is done, or another worker's while we have our own.
+        What nobody has yet may become ours in a moment: free leases, and children whose parents have not ended."""
+        if not self._ownership.deals_leases:
+            return True
+        if (leases := self._ownership.leases) is None:
+            return False
+        left = [lease for lease in leases if lease.partition not in self._assignments and not self._is_done(lease)]
+        return not left or (bool(self._assignments) and all(lease.owner for lease in left))
+
+    def _is_done(self, lease: Lease) -> bool:
+        if lease.is_ended:
+            return True
+        if lease.partition not in self._tips:
+            return False
+        tip = self._tips[lease.partition]
+        return tip is None or (lease.checkpoint is not None and _is_past(lease.checkpoint.at, tip))
+
     def _has_reached_tip(self, assignment: Assignment) -> bool:
-        if assignment.is_caught_up or assignment.halted is not None:
+        if assignment.is_caught_up or _stands_still(assignment):
             return True
         if assignment.worker is None or assignment.partition not in self._tips:
             return False
@@ -73,9 +101,14 @@ class StopWatch:
 def _is_busy(assignment: Assignment) -> bool:
     """A partition that is not read yet is not idle: its records have had no chance to come."""
     worker = assignment.worker
-    if assignment.is_over or assignment.halted is not None:
+    if assignment.is_over or _stands_still(assignment):
         return False
     return worker is None or not worker.ready.done() or worker.queued_records > 0
+
+
+def _stands_still(assignment: Assignment) -> bool:
+    """Halted, and nothing of it goes on: with order by key one key may have halted while others are called."""
+    return assignment.halted is not None and (assignment.worker is None or not assignment.worker.goes_on)
 
 
 def _is_past(at: StartPosition | None, tip: Position) -> bool:

@@ -3,69 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 from streamkit.engine.assignment import Assignment
-from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
-from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
-from streamkit.engine.delivery.call import Code
+from streamkit.engine.checkpoint.checkpointer import Checkpointer
+from streamkit.engine.dealing import Dealing
 from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Ending
 from streamkit.engine.delivery.pressure import Pressure
+from streamkit.engine.discovery import Discovery
+from streamkit.engine.health import Health, Subject
 from streamkit.engine.house import House, limits_of, poll_records
-from streamkit.engine.ownership.group import GroupOwnership
-from streamkit.engine.ownership.static import StaticOwnership, with_unfinished
+from streamkit.engine.late import drain_timed_out
+from streamkit.engine.ownership.protocol import Ownership
+from streamkit.engine.parts import Parts
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
-from streamkit.engine.status import PartitionStatus, status_of
+from streamkit.engine.status import PartitionStatus
 from streamkit.engine.stopping import StopWatch
-from streamkit.errors import ConfigurationError, DrainTimeoutError, StreamkitError
-from streamkit.model import Partition, Position, StartPosition
-from streamkit.plugin import (
-    Adapter,
-    Assigned,
-    Broker,
-    CheckpointStore,
-    Event,
-    Failed,
-    GroupBroker,
-    Lost,
-    Observer,
-    Producer,
-    Reader,
-    Revoked,
-)
-from streamkit.settings import Settings
+from streamkit.errors import ConfigurationError, StreamkitError
+from streamkit.model import Partition, Position
+from streamkit.plugin import CheckpointStore, Event, Failed, GroupBroker, Reader
 
 __all__ = ["Parts", "Supervisor"]
 
 TICK_SECONDS = 0.25
-STATIC_REASSIGN_SECONDS = 30.0
-"""Two processes that were told the same partition would fence each other as fast as they can."""
-FRESH_SECONDS = 5.0
-"""How long what discovery has found is taken for true: a rebalance asks once for all its partitions."""
-REASSIGN_SECONDS = 1.0
 CLOSE_SECONDS = 5.0
-
-
-@dataclass(slots=True)
-class Parts:
-    """What an app is made of."""
-
-    settings: Settings
-    code: Code
-    broker: Broker  # type: ignore[type-arg]  # the engine does not look into an adapter's settings
-    store: CheckpointStore | None
-    """None: the group's own."""
-    store_adapter: Adapter | None  # type: ignore[type-arg]
-    """The same object as what is opened and closed."""
-    observer: Observer
-    worker_name: str
-    ownership: Literal["group", "static"]
-    state: object = None
-    dead_letter: Producer | None = None  # type: ignore[type-arg]
-    """Writes the records that failed for good; None: none are put aside."""
+GIVE_BACK_SECONDS = 1.0
+"""What giving back may take when the drain has used up its time."""
 
 
 class Supervisor:
@@ -83,18 +47,30 @@ class Supervisor:
         self._again: dict[Partition, tuple[float, int]] = {}
         """Ours by the group or by decree, but fenced in the store: when to begin again, and the epoch."""
         self._revoking: set[Partition] = set()
-        self._discovered_at = float("-inf")
-        self._known: dict[Partition, Partition] = {}
+        self._discovery = Discovery(parts, runtime)
         self._stopping = False
         self._abandoned = False
         self._fatal: Exception | None = None
-        self._ownership: GroupOwnership | StaticOwnership
+        self._ownership: Ownership
         self._reading: Reading
         self._checkpointer: Checkpointer
         self._house: House
         self._watch: StopWatch
         self._is_reading = False
         self._reading_over = False
+        self.health = Health(
+            Subject(
+                settings=parts.settings,
+                worker=parts.worker_name,
+                ownership=parts.ownership,
+                observer=parts.observer,
+                assignments=self._assignments,
+                zombies=self._zombies,
+                known=self._discovery.known,
+                give_up=self._give_up,
+            ),
+            runtime,
+        )
 
     # -- from anywhere --------------------------------------------------------------------------------------------
 
@@ -108,7 +84,7 @@ class Supervisor:
 
     def snapshot(self) -> list[PartitionStatus]:
         """Every assigned partition, as it stands now."""
-        return [status_of(assignment) for assignment in list(self._assignments.values())]
+        return self.health.snapshot()
 
     @property
     def assignments(self) -> Mapping[Partition, Assignment]:
@@ -126,11 +102,12 @@ class Supervisor:
         """Open, run until something says stop, drain, close.
 
         Raises what made it impossible: `ConfigurationError` or `BrokerError` (`is_started` tells whether it ever ran),
-        `DrainTimeoutError` if code was still running at the deadline.
+        `DrainTimeoutError` if code was still running at the deadline, or the store had not taken what was to be saved.
         """
         try:
             await self._open()
             self.is_started = True
+            self.health.phase = "draining" if self._stopping else "running"
             while not self._stopping:
                 await self._signal.wait(TICK_SECONDS)
                 self._assign_again()
@@ -142,12 +119,8 @@ class Supervisor:
         if self._fatal is not None:
             raise self._fatal
         if unfinished:
-            names = [str(p) for p in unfinished]
-            raise DrainTimeoutError(
-                f"after {self._parts.settings.drain_timeout.total_seconds():g}s code was still running for {', '.join(names)}",
-                unfinished=names,
-                fix="raise STREAMKIT_DRAIN_TIMEOUT, or let long handlers look at context.remaining and context.lost",
-            )
+            seconds = self._parts.settings.drain_timeout.total_seconds()
+            raise drain_timed_out(seconds, unfinished, self._checkpointer.unsaved(unfinished))
 
     async def _open(self) -> None:
         parts, runtime = self._parts, self._runtime
@@ -156,51 +129,36 @@ class Supervisor:
             await runtime.io.call("open-store", parts.store_adapter.open())
         if parts.dead_letter is not None:
             await runtime.io.call("open-dead-letter", parts.dead_letter.open())
-        await self._discover()
+        if (dead_letters := self._dead_letters()) is not None:
+            await dead_letters.check()
+        await self._discovery.refresh()
         tips: dict[Partition, Position | None] = {}
         if parts.settings.stop.kind == "at_end":
-            known = list(self._known.values())
+            known = list(self._discovery.known.values())
             tips = dict(zip(known, await runtime.io.call("tips", parts.broker.tips(known)), strict=True))
         self._assemble()
-        self._watch = StopWatch(self._house, self._assignments, tips)
+        self._watch = StopWatch(self._house, self._assignments, tips, self._ownership)
         carrier = self._reading_carrier
         carrier.spawn("reading", self._reading.run(), lambda error: runtime.control.post(self._reading_ended, error))
         runtime.control.spawn("checkpointer", self._checkpointer.run(), self._task_ended)
         self._is_reading = True
-        if isinstance(self._ownership, StaticOwnership):
-            self._ownership.begin(list(self._known.values()))
+        self.health.house, self.health.ownership = self._house, self._ownership
+        runtime.control.spawn("watchdog", self.health.watchdog.run(), self._task_ended)
+        self._ownership.begin(list(self._discovery.known.values()))
 
     def _assemble(self) -> None:
         """The parts that live as long as the app does."""
         parts, runtime, settings = self._parts, self._runtime, self._parts.settings
-        store: CheckpointStore | None = parts.store
-        reader: Reader
-        if parts.ownership == "group":
-            assert isinstance(parts.broker, GroupBroker)
-            membership = parts.broker.join(settings.stream, settings.group, lambda revoked: self._reading.serve(revoked))
-            reader = membership
-            own = membership.checkpoints
-            store = store or own
-            self._ownership = GroupOwnership(self)
-        else:
-            reader, own = parts.broker.reader(), None
-            self._ownership = StaticOwnership(self, settings.partitions)
+        reader, own = self._reader_and_its_store()
+        store = parts.store or own
         if store is None:
-            raise ConfigurationError(
-                "this broker keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix="set it, for example to sqlite"
-            )
+            fix = "set it, for example to sqlite"
+            raise ConfigurationError("this broker keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix=fix)
         self._reading_carrier = runtime.thread("reading") if reader.blocking else runtime.io
         at_once = poll_records(settings)
         pressure = Pressure(max_batch=at_once, max_in_flight=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
         self._reading = Reading(reader, self._reading_carrier, runtime, pressure, at_once, self._post_event, self._post_problem)
-        calls: StoreCalls = ReaderStoreCalls(store, self._reading)
-        if parts.store is not None:
-            external = IoStoreCalls(store, runtime.io)
-            calls = external
-            if own is not None:
-                name = settings.store or settings.broker
-                mirror = ReaderStoreCalls(own, self._reading)
-                calls = MirroredStoreCalls(external, mirror, name, runtime.control, parts.observer.on_problem)
+        self._ownership, calls = Dealing(parts, runtime, self, self._discovery, self._reading, self._task_ended).begin(store, own)
         self._checkpointer = Checkpointer(
             runtime,
             calls,
@@ -216,39 +174,37 @@ class Supervisor:
             limits=limits_of(settings, parts.code),
             broker=parts.broker,
             store=calls,
-            store_metadata_characters=store.capabilities.metadata_characters,
+            store_capabilities=store.capabilities,
             checkpointer=self._checkpointer,
             reading=self._reading,
             observer=parts.observer,
             worker_name=parts.worker_name,
             state=parts.state,
             dead_letters=self._dead_letters(),
-            look_up=self._look_up,
-            partitions_of=lambda stream: sum(1 for p in self._known if p.stream == stream),
+            look_up=self._discovery.look_up,
+            partitions_of=self._discovery.count,
         )
+
+    def _reader_and_its_store(self) -> tuple[Reader, CheckpointStore | None]:
+        """A member of the group and the group's own store, or a plain reader."""
+        parts, settings = self._parts, self._parts.settings
+        if parts.ownership != "group":
+            return parts.broker.reader(), None
+        assert isinstance(parts.broker, GroupBroker)
+        membership = parts.broker.join(settings.stream, settings.group, lambda revoked: self._reading.serve(revoked))
+        return membership, membership.checkpoints
 
     def _dead_letters(self) -> DeadLetters | None:
         producer, target = self._parts.dead_letter, self._parts.settings.dead_letter
         if producer is None or target is None:
             return None
-        return DeadLetters(producer, target.partition(":")[2], self._runtime.io)
-
-    async def _discover(self) -> None:
-        settings = self._parts.settings
-        asked_at = self._runtime.monotonic()
-        broker, io, store = self._parts.broker, self._runtime.io, self._parts.store
-        found = await io.call("discover", broker.discover(settings.stream, settings.start))
-        if broker.capabilities.lineage and store is not None and settings.start != StartPosition.EARLIEST:
-            stored = await io.call("list", store.list())
-            everything = await io.call("discover", broker.discover(settings.stream, StartPosition.EARLIEST))
-            found = with_unfinished(found, everything, stored)
-        self._discovered_at = max(self._discovered_at, asked_at)
-        self._known.update((partition, partition) for partition in found)
+        return DeadLetters(producer, target, self._runtime, group=self._parts.settings.group, worker=self._parts.worker_name)
 
     async def _drain(self) -> Sequence[Partition]:
         """Give everything back within DRAIN_TIMEOUT. The partitions whose code was still running at the end of it."""
         if any(a.halted is not None for a in self._assignments.values()):
             self.exit_code = 1
+        self._ownership.drain()
         partitions = list(self._assignments)
         self._reading.remove(partitions)
         seconds = self._parts.settings.drain_timeout.total_seconds()
@@ -256,14 +212,17 @@ class Supervisor:
         unfinished = await self.revoke(partitions, self.stop_reason, seconds)
         for zombie in list(self._zombies.values()):
             await zombie.wait_over(max(0.0, until - self._runtime.monotonic()))
+        await self._ownership.stop(max(GIVE_BACK_SECONDS, until - self._runtime.monotonic()))
         return [*unfinished, *(p for p, zombie in self._zombies.items() if not zombie.is_over and p not in unfinished)]
 
     async def _close(self) -> None:
         """Every step is tried, whatever the one before did; what fails is reported."""
         parts, io = self._parts, self._runtime.io
         if self._is_reading:
+            self._ownership.abandon()  # whatever made us end: nobody is left to act on what it would go on to take and renew
             await self._within("leaving", self._reading.close(leave=not self._abandoned))
             self._checkpointer.stop()
+            self.health.watchdog.stop()
         if parts.dead_letter is not None:
             await self._within("closing the dead-letter target", io.call("close-dead-letter", parts.dead_letter.close()))
         if parts.store_adapter is not None:
@@ -297,6 +256,7 @@ class Supervisor:
         self._revoking.discard(partition)
         assignment = Assignment(partition, epoch, self._house, self, self._zombies.get(partition))
         self._assignments[partition] = assignment
+        self.health.tally.add(partition, assignment)
         assignment.begin()
 
     def _assign_again(self) -> None:
@@ -305,12 +265,6 @@ class Supervisor:
             if at <= now:
                 self.assign(partition, epoch)
 
-    async def _look_up(self, partition: Partition) -> Partition:
-        """What discovery knows of a partition: its incarnation, above all. Asked anew each time, as streams are made anew too."""
-        if partition not in self._known or self._runtime.monotonic() - self._discovered_at > FRESH_SECONDS:
-            await self._discover()
-        return self._known.setdefault(partition, partition)
-
     def revoke(self, partitions: Sequence[Partition], reason: str, seconds: float) -> Coroutine[object, object, Sequence[Partition]]:
         """Begin to end these in order. The coroutine waits: those that are not over after `seconds` are lost, and returned."""
         until = self._runtime.monotonic() + seconds
@@ -318,6 +272,7 @@ class Supervisor:
         self._revoking.update(partitions)
         for partition in partitions:
             self._again.pop(partition, None)
+        self._unread(partitions)
         for assignment in ending:
             assignment.end(Ending("revoked", reason, until))
         return self._revoked(partitions, ending, until, f"not finished within {seconds:g}s of {reason}")
@@ -336,13 +291,32 @@ class Supervisor:
         self._revoking.difference_update(partitions)
         return [assignment.partition for assignment in late]
 
+    def _unread(self, partitions: Sequence[Partition]) -> None:
+        """Nothing more of these is read, unless the reader itself has said so."""
+        if not self._ownership.reader_knows and not self._stopping:
+            self._reading.remove(partitions)
+
     def lose(self, partitions: Sequence[Partition], reason: str) -> None:
+        self._unread(partitions)
         for partition in partitions:
             assignment = self._assignments.pop(partition, None)
             self._again.pop(partition, None)
             if assignment is not None:
                 assignment.end(Ending("lost", reason))
                 self._keep_zombie(assignment)
+            self._ownership.over(partition)
+
+    def extend(self, partition: Partition, until: float) -> None:
+        if (assignment := self._assignments.get(partition)) is not None:
+            assignment.extend(until)
+
+    def is_occupied(self, partition: Partition) -> bool:
+        return partition in self._zombies
+
+    def _give_up(self, assignment: Assignment, reason: str) -> None:
+        """A call of it is stuck. Where leases are dealt another worker can have it; a group or a decree would only give it back."""
+        if self._ownership.deals_leases and self._assignments.get(assignment.partition) is assignment:
+            self.lose([assignment.partition], reason)
 
     def _keep_zombie(self, assignment: Assignment) -> None:
         """Its code may still run. If an earlier one's does, this one has been waiting for it, and the next waits for it as well."""
@@ -352,13 +326,18 @@ class Supervisor:
     # -- Supervision ----------------------------------------------------------------------------------------------
 
     def finished(self, assignment: Assignment) -> None:
+        self.health.tally.retire(assignment.partition, assignment)
         if self._zombies.get(assignment.partition) is assignment:
             del self._zombies[assignment.partition]
-        if self._assignments.get(assignment.partition) is assignment and assignment.ending is not None:
+        if self._assignments.get(assignment.partition) is not assignment:
+            return
+        if not self._abandoned:
+            self._ownership.over(assignment.partition)
+        if assignment.ending is not None or self._ownership.deals_leases:
             del self._assignments[assignment.partition]
-            if assignment.ending.kind == "lost" and assignment.partition not in self._revoking:
+            is_lost = assignment.ending is not None and assignment.ending.kind == "lost"
+            if is_lost and assignment.partition not in self._revoking and (wait := self._ownership.again_seconds) is not None:
                 # Fenced for good, but nobody has taken it from us, so perhaps nobody else reads it: begin again from the store.
-                wait = REASSIGN_SECONDS if isinstance(self._ownership, GroupOwnership) else STATIC_REASSIGN_SECONDS
                 self._again[assignment.partition] = (self._runtime.monotonic() + wait, assignment.epoch)
 
     def stop_asked(self, error: Exception) -> None:
@@ -368,8 +347,11 @@ class Supervisor:
         self._parts.observer.on_problem("stopping", error)
         self._stop(str(error))
 
+    async def before_end(self, assignment: Assignment, children: Sequence[Partition]) -> None:
+        await self._ownership.before_end(assignment.partition, children)
+
     def ended(self, assignment: Assignment, children: Sequence[Partition]) -> None:
-        self._known.update((child, child) for child in children)
+        self._discovery.add(children)
         self._ownership.ended(assignment.partition, children)
 
     # -- events ---------------------------------------------------------------------------------------------------
@@ -384,13 +366,8 @@ class Supervisor:
         if isinstance(event, Failed):
             if (assignment := self._assignments.get(event.partition)) is not None:
                 assignment.read_failed(event.error)
-        elif isinstance(self._ownership, GroupOwnership):
-            if isinstance(event, Assigned):
-                self._ownership.assigned(event)
-            elif isinstance(event, Lost):
-                self._ownership.lost(event)
-            elif isinstance(event, Revoked):
-                self._runtime.control.spawn("revoke", self._ownership.revoked(event), self._task_ended)
+        else:
+            self._ownership.heard(event)
 
     def _reading_ended(self, error: BaseException | None) -> None:
         self._reading_over = True
@@ -411,10 +388,13 @@ class Supervisor:
         if not self._stopping:
             self._stopping = True
             self.stop_reason = reason
+            self.health.phase = "draining"
             self._signal.set()
 
     def _abandon(self) -> None:
         self._abandoned = True
+        if self._is_reading:
+            self._ownership.abandon()
         for assignment in [*self._assignments.values(), *self._zombies.values()]:
             assignment.end(Ending("abandoned", "abandoned"))
         self._stop("abandoned")

@@ -21,13 +21,15 @@ class Lease:
     epoch: int = 0
     """Rises with every change of owner."""
     version: int = 0
-    """Rises with every write of its owner (take, renew, save, release): a sign of life. A request for hand-over does not raise it."""
+    """Rises with every write of its owner (take, renew, save, release): a sign of life. A request for hand-over does not raise it.
+    An operator's write does, so that nothing is decided by what was there before."""
     handover_to: str = ""
     """Who has asked the owner for it. On a free lease: for whom it is kept."""
     checkpoint: Checkpoint | None = None
     """None: nobody has resolved where to begin."""
     fruitless_claims: int = 0
-    """How often it was taken or claimed since its checkpoint last moved or its owner gave it back in order."""
+    """How often it was taken or claimed since a record of it was last done or its owner gave it back in order. One who takes
+    again what is its own, because an answer was lost, is not counted twice."""
 
     @property
     def is_ended(self) -> bool:

@@ -178,6 +178,11 @@ class Batch(ABC):
         return None
 
     @property
+    def last_timestamp(self) -> datetime | None:
+        """When the last record here was written, without making an object for each record; None where unknown."""
+        return None
+
+    @property
     def received_at(self) -> datetime:
         """When the adapter received it; aware, UTC."""
         return datetime.fromtimestamp(self.received, UTC)
@@ -245,6 +250,11 @@ class _ListBatch(Batch):
     def lag_records(self) -> int | None:
         return self._lag_records
 
+    @property
+    def last_timestamp(self) -> datetime | None:
+        timestamp = self._records[-1].timestamp
+        return timestamp if timestamp.timestamp() else None
+
     def slice(self, start: int, stop: int) -> Batch:
         return _ListBatch(self._records[start:stop], self.received, self._lag_records)
 
@@ -292,6 +302,10 @@ class _JoinedBatch(Batch):
     @property
     def lag_seconds(self) -> float | None:
         return self._batches[-1].lag_seconds
+
+    @property
+    def last_timestamp(self) -> datetime | None:
+        return self._batches[-1].last_timestamp
 
     def slice(self, start: int, stop: int) -> Batch:
         return _ListBatch(tuple(islice(self, start, stop)), self.received, self.lag_records)

@@ -5,7 +5,7 @@ from streamkit.plugin.broker import Broker, GroupBroker
 from streamkit.plugin.event import Assigned, CaughtUp, Ended, Event, Failed, Idle, Lost, Revoked
 from streamkit.plugin.membership import Membership
 from streamkit.plugin.observer import Observer
-from streamkit.plugin.plugin import Plugin, hookimpl
+from streamkit.plugin.plugin import Plugin, hookimpl, register
 from streamkit.plugin.producer import NewRecord, Producer
 from streamkit.plugin.reader import Budget, Reader
 from streamkit.plugin.store import CheckpointStore, Claim, Grant, LeaseStore
@@ -38,4 +38,5 @@ __all__ = [
     "Revoked",
     "Size",
     "hookimpl",
+    "register",
 ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pluggy
 from pydantic import BaseModel
 
-__all__ = ["Plugin", "hookimpl", "streamkit_plugin"]
+__all__ = ["Plugin", "hookimpl", "register", "registered", "streamkit_plugin"]
 
 hookimpl = pluggy.HookimplMarker("streamkit")
 _hookspec = pluggy.HookspecMarker("streamkit")
@@ -34,3 +34,18 @@ class Plugin:
 @_hookspec
 def streamkit_plugin() -> Plugin:  # type: ignore[empty-body]
     """Describe the plugin. Must be cheap and import no SDK: it is called for `streamkit plugins` too."""
+
+
+_registered: list[object] = []
+
+
+def register(plugin: object) -> None:
+    """Offer a plugin that is not installed: a module or object with a `@hookimpl def streamkit_plugin`, from this process's own
+    code, before an app starts. Doing it twice is doing it once; a name that is taken is a `PluginConflictError` at the start."""
+    if plugin not in _registered:
+        _registered.append(plugin)
+
+
+def registered() -> tuple[object, ...]:
+    """What `register` was given. For the registry."""
+    return tuple(_registered)

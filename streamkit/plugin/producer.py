@@ -30,6 +30,16 @@ class NewRecord:
 class Producer(Adapter[S], ABC):
     """Writes records, and says of each whether the broker has it."""
 
+    async def check(self, stream: str) -> None:
+        """Whether `send` to this stream can succeed, as far as can be told without writing.
+
+        When: once, after `open`, for the target of dead letters, before the first record is read.
+        Where: on the engine's I/O loop.
+        Raises: `StreamGoneError` if it does not exist and will not be made by writing; `AccessDeniedError`,
+            `BrokerUnavailableError`.
+        Afterwards: nothing has changed; a stream that is made by its first record may not exist yet.
+        """
+
     @abstractmethod
     async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
         """Write them; one answer for each, in the same order: None when the broker has acknowledged it.

@@ -43,7 +43,8 @@ class CheckpointStore(ABC):
         """Make `owner` the only one who can save for `partition`, and read where to go on, in one atomic step.
 
         When: once per assignment, before the first record is read; again after a `FencedError` while still assigned.
-        Where: as the module says; may run beside claims and saves of other partitions, never beside its own.
+        Where: as the module says; may run beside claims and saves of other partitions, and beside a save with an older grant of its
+            own, which is either read here or refused.
         Raises: `StoreUnavailableError` if the answer is in doubt (an empty or cut answer is in doubt, never «no
             checkpoint»); `StoreThrottledError`, `StoreNotReadyError`; `FencedError` if it was taken back meanwhile.
         Afterwards: the stored epoch is the larger of `epoch` and one more than before, and a save with an older grant is
@@ -125,8 +126,9 @@ class LeaseStore(CheckpointStore, ABC):
 
         When: a lease is free, has expired, is handed over, or is taken by force.
         Where: on the engine's I/O loop.
-        Raises: nothing for a single lease (its answer is the `FencedError`); `StoreUnavailableError`, `StoreThrottledError`
-            when it is in doubt: then some may be ours, which the next `leases` shows.
+        Raises: nothing for a single lease (its answer is the error: `FencedError`, or a `ConfigurationError` as `claim` raises
+            it); `StoreUnavailableError`, `StoreThrottledError` when it is in doubt: then some may be ours, which the next
+            `leases` shows.
         Afterwards: as after `claim`, and `handover_to` is empty. Compared: version, owner and epoch.
         """
 

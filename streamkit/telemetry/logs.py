@@ -10,7 +10,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from streamkit.model import Checkpoint, Partition
+from streamkit.model import Checkpoint, Partition, Position
 from streamkit.plugin import Observer
 
 __all__ = ["LogObserver", "set_up_logs"]
@@ -20,9 +20,6 @@ _log = logging.getLogger("streamkit")
 
 class LogObserver(Observer):
     """One line for each change, with partition, epoch and position as fields."""
-
-    def __init__(self) -> None:
-        self._failing: set[Partition] = set()
 
     def on_assigned(self, partition: Partition, epoch: int) -> None:
         _log.info("%s assigned, epoch %d", partition, epoch, extra=_fields(partition, epoch=epoch))
@@ -40,29 +37,45 @@ class LogObserver(Observer):
 
     def on_checkpointed(self, checkpoint: Checkpoint) -> None:
         fields = _fields(checkpoint.partition, epoch=checkpoint.epoch, position=str(checkpoint.at.position))
-        if checkpoint.partition in self._failing:
-            self._failing.discard(checkpoint.partition)
-            _log.info("%s: checkpoints are saved again", checkpoint.partition, extra=fields)
         _log.debug("%s: checkpoint %s", checkpoint.partition, checkpoint.at, extra=fields)
 
     def on_checkpoint_failed(self, checkpoint: Checkpoint, error: Exception) -> None:
-        self._failing.add(checkpoint.partition)
-        _log.warning(
-            "%s: checkpoint %s not saved, kept and tried again: %s",
-            checkpoint.partition,
-            checkpoint.at,
-            error,
-            extra=_fields(checkpoint.partition, epoch=checkpoint.epoch),
-        )
+        fields = _fields(checkpoint.partition, epoch=checkpoint.epoch)  # of a store that is down there is one line for all partitions
+        _log.debug("%s: checkpoint %s not saved: %s", checkpoint.partition, checkpoint.at, error, extra=fields)
+
+    def on_store_down(self, error: Exception, partitions: int) -> None:
+        of = f"{partitions} partition{'s' if partitions != 1 else ''}"
+        _log.warning("checkpoints of %s not saved, kept and tried again: %s: %s", of, type(error).__name__, error)
+
+    def on_store_up(self, seconds: float, partitions: int) -> None:
+        of = f"{partitions} partition{'s' if partitions != 1 else ''}"
+        _log.info("checkpoints are saved again, after %.1fs; %s had to wait", seconds, of)
 
     def on_attempt_failed(self, partition: Partition, error: BaseException, attempt: int) -> None:
         _log.warning("%s: attempt %d failed: %s: %s", partition, attempt, type(error).__name__, error, extra=_fields(partition))
+
+    def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
+        _log.error(
+            "%s/%s %s: %s: %s",
+            partition,
+            position,
+            "SKIPPED" if how == "skip" else "put aside as a dead letter",
+            type(error).__name__,
+            error,
+            extra=_fields(partition, position=str(position)),
+        )
 
     def on_halted(self, partition: Partition, error: Exception) -> None:
         _log.error("%s HALTED: %s", partition, error, extra=_fields(partition), exc_info=error.__cause__)
 
     def on_recovered(self, partition: Partition) -> None:
         _log.info("%s goes on", partition, extra=_fields(partition))
+
+    def on_stuck(self, partition: Partition, seconds: float, stack: str) -> None:
+        _log.error("%s STUCK: a call has been running for %.0fs, here:\n%s", partition, seconds, stack, extra=_fields(partition))
+
+    def on_blocked(self, what: str, seconds: float, stack: str) -> None:
+        _log.error("%s could not run for %.1fs, because of this:\n%s", what, seconds, stack)
 
     def on_problem(self, subject: str, error: BaseException) -> None:
         _log.warning("%s: %s: %s", subject, type(error).__name__, error)

@@ -17,6 +17,8 @@ from typing import Self
 from streamkit.app import code_of
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.assignment import Assignment
+from streamkit.engine.delivery.reentrant import check_order
+from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.observers import Observers
 from streamkit.engine.runtime import Promise
 from streamkit.engine.supervisor import Parts, Supervisor
@@ -24,7 +26,7 @@ from streamkit.model import Checkpoint, Headers, Partition, Position, Record
 from streamkit.plugin import Assigned, Lost, NewRecord, Observer, Revoked
 from streamkit.settings import Settings, refuse_not_yet
 from streamkit.testing.recording import Call, Recording
-from streamkit.testing.scripted import Script, ScriptedBroker, ScriptedStore
+from streamkit.testing.scripted import Script, ScriptedBroker, ScriptedProducer, ScriptedStore
 from streamkit.testing.virtual import EPOCH, VirtualRuntime
 
 __all__ = ["Harness"]
@@ -36,6 +38,7 @@ PATIENCE_SECONDS = 3600.0
 STEP_SECONDS = 0.01
 MAX_STEP_SECONDS = 0.25
 REVOKE_SECONDS = 30.0
+_GIVEN = {"broker": "scripted", "stream": "stream", "group": "group", "dead_letter": "scripted:letters"}
 
 
 class Harness:
@@ -68,15 +71,17 @@ class Harness:
         """Every call of the processor, in order, with its records."""
         self.exit_code: int | None = None
         """What the process would have ended with; None while it runs."""
-        self._settings = Settings.model_validate({"broker": "scripted", "stream": "stream", "group": "group", **settings})
+        self._settings = Settings.model_validate({**_GIVEN, **settings})
         refuse_not_yet(self._settings)
         self._code = code_of(target)
+        check_order(self._settings, self._code)
         self._state = state
         self._seed = seed
         self._begins_assigned = assigned
         self._errors: list[BaseException] = []
         self._unread = 0
         self._problems: list[tuple[str, BaseException]] = []
+        self._put_aside: list[tuple[Position, str]] = []
         self._observer = observer
         self._held: set[Partition] = set()
         self._generation = 0
@@ -201,6 +206,18 @@ class Harness:
         return [f"{subject}: {error}" for subject, error in self._problems]
 
     @property
+    def put_aside(self) -> list[tuple[int | None, str]]:
+        """Records that failed for good and were passed, in order: their sequences, and how (`dead_letter` or `skip`)."""
+        self._unread = len(self._errors)
+        return [(position.sequence, how) for position, how in self._put_aside]
+
+    @property
+    def dead_letters(self) -> list[NewRecord]:
+        """What stands in the dead-letter target (with `on_failure="dead_letter"`)."""
+        self._unread = len(self._errors)
+        return self.script.letters
+
+    @property
     def halted(self) -> Exception | None:
         """Why a partition does not go on; None: none has halted."""
         self._unread = len(self._errors)
@@ -276,7 +293,7 @@ class Harness:
 
     def _is_settled(self, assignment: Assignment) -> bool:
         worker, partition = assignment.worker, assignment.partition
-        if assignment.is_over or assignment.halted is not None:
+        if assignment.is_over or (assignment.halted is not None and (worker is None or not self._goes_on(worker))):
             return True
         if worker is None or not worker.ready.done() or partition in self.script.ended:
             return False
@@ -285,6 +302,11 @@ class Harness:
         done = [worker.submitted, None if self._code.facts.checkpoint == "manual" else worker.progress.position]
         saved = assignment.saved
         return all(position is None or (saved is not None and saved >= position) for position in done)
+
+    def _goes_on(self, worker: Worker) -> bool:
+        """Whether records of other keys are called, or will be read, though one has halted."""
+        has_room = self._settings.ordering == "key" and worker.in_flight < self._settings.max_in_flight
+        return worker.goes_on or (has_room and self._is_unread(worker.newest, worker.partition))
 
     def _is_unread(self, newest: Position | None, partition: Partition) -> bool:
         log = self.script.logs[partition]
@@ -306,7 +328,10 @@ class _Life:
         self.recording = Recording(harness.calls, harness._errors)
         self._store = ScriptedStore(harness.script, asyncio.sleep)
         context = EngineContext(self.runtime, "scripted", broker="scripted", group="group", worker="harness")
-        watching = [_Problems(self.recording, harness._problems), *([harness._observer] if harness._observer is not None else [])]
+        watching = [
+            _Problems(self.recording, harness._problems, harness._put_aside),
+            *([harness._observer] if harness._observer is not None else []),
+        ]
         parts = Parts(
             settings=harness._settings,
             code=self.recording.of(harness._code),
@@ -317,6 +342,7 @@ class _Life:
             worker_name="harness",
             ownership="group",
             state=harness._state,
+            dead_letter=ScriptedProducer(harness.script, context, asyncio.sleep),
         )
         self.supervisor = Supervisor(parts, self.runtime)
         self.promise = self.runtime.control.call("run", self.supervisor.run())
@@ -331,9 +357,14 @@ class _Life:
 
 
 class _Problems(Observer):
-    def __init__(self, recording: Recording, problems: list[tuple[str, BaseException]]) -> None:
+    def __init__(self, recording: Recording, problems: list[tuple[str, BaseException]], put_aside: list[tuple[Position, str]]) -> None:
         self._recording = recording
         self._problems = problems
+        self._put_aside = put_aside
+
+    def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
+        if not self._recording.over:
+            self._put_aside.append((position, how))
 
     def on_problem(self, subject: str, error: BaseException) -> None:
         if not self._recording.over:

@@ -28,14 +28,15 @@ from streamkit.plugin import (
     Idle,
     Membership,
     NewRecord,
+    Producer,
     Reader,
     Revoked,
 )
 
-__all__ = ["Script", "ScriptedBroker", "ScriptedMembership", "ScriptedStore"]
+__all__ = ["Script", "ScriptedBroker", "ScriptedMembership", "ScriptedProducer", "ScriptedStore"]
 
 IDLE_SECONDS = 0.05
-Operation = Literal["claim", "save", "list", "add", "leave", "close"]
+Operation = Literal["claim", "save", "list", "add", "leave", "close", "send"]
 
 
 class Script:
@@ -52,10 +53,14 @@ class Script:
         self.rows: dict[Partition, fencing.Row] = {}
         self.saves: list[Checkpoint] = []
         """Everything that was ever written, in order."""
+        self.letters: list[NewRecord] = []
+        """What the dead-letter target has acknowledged."""
         self.journal: list[tuple[str, object]] = []
         """Every call that the engine made, with what it was about."""
         self.save_seconds = 0.0
         """How long a save takes."""
+        self.send_seconds = 0.0
+        """How long the dead-letter target takes to acknowledge."""
         self.poll_seconds = 0.0
         """How long a poll takes; what it returns is decided at its end."""
         self.answers: Callable[[list[Grant | Exception]], Sequence[Grant | Exception]] = lambda answers: answers
@@ -202,10 +207,26 @@ def _index(start: StartPosition) -> int:
     return (start.position.sequence or 0) + (start.kind == "after")
 
 
+class ScriptedProducer(Producer[NoSettings]):
+    """The dead-letter target."""
+
+    def __init__(self, script: Script, context: AdapterContext, wait: Callable[[float], Awaitable[None]]) -> None:
+        super().__init__(NoSettings(), context)
+        self._script = script
+        self._wait = wait
+
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        self._script.strike("send", (stream, tuple(records)))
+        if self._script.send_seconds:
+            await self._wait(self._script.send_seconds)
+        self._script.letters.extend(records)
+        return [None] * len(records)
+
+
 class ScriptedStore(CheckpointStore):
     """Fenced, and kept in the script."""
 
-    capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096)
+    capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20)
 
     def __init__(self, script: Script, wait: Callable[[float], Awaitable[None]]) -> None:
         self.is_dead = False

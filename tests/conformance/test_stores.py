@@ -206,6 +206,25 @@ def test_delete_leaves_proof_of_absence_and_no_grant_of_before_counts_again(run:
     run(test)
 
 
+def test_claims_without_progress_are_counted(run: Callable[[Test], None]) -> None:
+    async def test(a: AnyStore, b: AnyStore) -> None:
+        assert (await a.claim(partition(), "a", 0)).fruitless == 0
+        claim = await b.claim(partition(), "b", 0)
+        assert claim.fruitless == 1
+        await save(b, Checkpoint(partition(), StartPosition.EARLIEST), claim.grant)
+        claim = await a.claim(partition(), "a", 0)
+        assert claim.fruitless == 2, "to know where to begin is no progress"
+        await save(a, after(0), claim.grant)
+        assert (await b.claim(partition(), "b", 0)).fruitless == 0, "a record is done"
+        claim = await b.claim(partition(), "b", 0)
+        await save(b, after(0), claim.grant)
+        assert (await b.claim(partition(), "b", 0)).fruitless == 2, "the same again is no progress"
+        await a.overwrite(after(0))
+        assert (await b.claim(partition(), "b", 0)).fruitless == 0
+
+    run(test)
+
+
 def test_a_checkpoint_of_another_incarnation_is_refused_and_the_claim_changes_nothing(run: Callable[[Test], None]) -> None:
     async def test(a: AnyStore, b: AnyStore) -> None:
         claim = await a.claim(partition(), "a", 0)

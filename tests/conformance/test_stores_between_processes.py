@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from streamkit.builtin import file
+from streamkit.builtin.file import store as file
 from streamkit.plugin import Grant
 from tests.conformance.racer import Result, open_at_once, race
 from tests.conformance.stores import after, opened, partition

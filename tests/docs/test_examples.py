@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -20,14 +21,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamkit.builtin.memory import MemoryLog
-from tests.docs.pages import EXAMPLES, SNIPPETS, blocks, environment, variables_of
+from tests.docs.pages import DOCS, EXAMPLES, SNIPPETS, blocks, environment, variables_of
 
 if TYPE_CHECKING:
     from streamkit_sandbox.kafka import KafkaServer
 
 FIRST = EXAMPLES / "01_first_processor"
-SCRIPTS = {"lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0}
+SCRIPTS = {"health": 0, "leases": 0, "lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0, "prepared": 0}
 """Snippets that are programs, and the code that each ends with."""
+TESTS = ("test_keys", "test_orders", "test_failures")
+"""Snippets that are tests."""
 ORDERS = ["ada ordered b'tea'", "bob ordered b'jam'", "ada ordered b'milk'"]
 
 
@@ -59,15 +62,16 @@ def test_the_snippet_about_outcomes_does_what_its_page_says(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in vars(imported(SNIPPETS / "test_orders.py", "snippet_names")) if name.startswith("test_")]
+    ("file", "name"),
+    [(file, name) for file in TESTS for name in vars(imported(SNIPPETS / f"{file}.py", f"names_{file}")) if name.startswith("test_")],
 )
-def test_the_tests_that_the_docs_show_pass(name: str) -> None:
-    getattr(imported(SNIPPETS / "test_orders.py", "snippet_orders"), name)()
+def test_the_tests_that_the_docs_show_pass(file: str, name: str) -> None:
+    getattr(imported(SNIPPETS / f"{file}.py", f"snippet_{file}"), name)()
 
 
 def test_every_snippet_is_run_here_and_shown_somewhere() -> None:
     files = {file.name for file in SNIPPETS.rglob("*.py")}
-    assert files == {f"{name}.py" for name in SCRIPTS} | {"test_orders.py"}
+    assert files == {f"{name}.py" for name in (*SCRIPTS, *TESTS)}
     assert files <= {block.include[0].name for block in blocks("python") if block.include is not None}
 
 
@@ -156,6 +160,23 @@ def test_the_plugin_of_the_example_reads_files_and_goes_on_where_it_was(tmp_path
     assert first.stdout.splitlines() == ["letters/a one", "letters/a two"], first.stderr
     file.write_text("one\ntwo\nthree\n")
     assert run("-c", program, folder=tmp_path, **variables).stdout.splitlines() == ["letters/a three"]
+
+
+def test_the_commands_of_the_page_about_dead_letters_do_what_it_says(tmp_path: Path) -> None:
+    folder = shutil.copytree(EXAMPLES / "06_dead_letters", tmp_path / "folder")
+    block = next(block for block in blocks("bash", pages=[DOCS / "how-to" / "dead-letters.md"]))
+    said = []
+    for line in block.text.splitlines():
+        if " replay " in line:
+            (folder / "stock.txt").write_text("tea milk jam")
+        done = run("-m", *line.split(), folder=folder, STREAMKIT_CONFIG="shop.toml")
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.splitlines())
+    sold, listed, shown, replayed, _ = said
+    assert sold == ["order 1: tea", "order 3: milk"]
+    assert [row.split()[0] for row in listed] == ["letter", "0/1", "0/2"]
+    assert 'value      {"id": 4, "item": "jam"}' in shown
+    assert replayed == ["order 2: jam", "order 4: jam"]
 
 
 @pytest.mark.integration

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 from pathlib import Path
 from types import ModuleType
+from typing import get_args, get_type_hints
 
 import pytest
 import typer
@@ -14,9 +16,12 @@ from streamkit_kafka import settings as kafka_settings
 from streamkit import errors
 from streamkit.assembly.registry import Registry
 from streamkit.cli.application import application
+from streamkit.engine.status import Reason
 from streamkit.plugin import Observer
 from streamkit.processing import Context, Processor
 from streamkit.settings import NOT_YET, Settings, variable_of
+from streamkit.status import PATHS
+from streamkit.telemetry.metrics import METRICS
 from streamkit.testing import Harness
 from tests.docs.pages import DOCS, ROOT
 
@@ -87,6 +92,20 @@ def test_every_method_of_an_observer_is_written_down() -> None:
     assert [name for name in public_names(Observer) if f"`{name}`" not in page("operations/index.md")] == []
 
 
+def test_every_metric_is_written_down_with_its_kind_and_no_other_is() -> None:
+    rows = [line.split("|")[1:4] for line in page("reference/metrics.md").splitlines() if line.startswith("| `streamkit_")]
+    listed = {row[0].strip(" `"): (row[1].strip(), row[2].strip(" `")) for row in rows if " " not in row[0].strip()}
+    assert listed == {metric.name: (metric.kind, "".join({*metric.labels} & {"how", "what"})) for metric in METRICS}
+
+
+def test_what_is_said_of_the_status_page_is_there() -> None:
+    text = page("how-to/health.md")
+    assert set(re.findall(r"path: (/\w+)", text)) <= set(PATHS)
+    assert set(re.findall(r"^\| `(/\w+)` \|", text, re.MULTILINE)) == set(PATHS)
+    kinds = get_args(get_type_hints(Reason)["kind"])
+    assert re.findall(r"^\| `([a-z]+)` \|", text, re.MULTILINE) == list(kinds)
+
+
 def test_every_hook_of_a_processor_is_written_down() -> None:
     text = hooks_page()
     assert [name for name in public_names(Processor) if f"`{name}`" not in text] == []
@@ -101,7 +120,7 @@ def hooks_page() -> str:
 def test_what_a_context_offers_is_written_down() -> None:
     pages = "".join(file.read_text("utf-8") for file in DOCS.rglob("*.md"))
     names = [*Context.__slots__, *public_names(Context)]
-    hidden = {"running", "ending"}  # for the engine
+    hidden = {"running", "ending", "delivered"}  # for the engine
     assert [name for name in names if not name.startswith("_") and name not in hidden and f"context.{name}" not in pages] == []
 
 

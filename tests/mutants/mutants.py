@@ -14,19 +14,58 @@ TWO = "tests/promise/test_promise_2_start.py::"
 THREE = "tests/promise/test_promise_3_order.py::"
 FOUR = "tests/promise/test_promise_4_one_owner.py::"
 FIVE = "tests/promise/test_promise_5_forward.py::"
+PREPARED = "tests/promise/test_promise_5_prepared.py::"
+OUTAGE = "tests/promise/test_promise_5_outage.py::"
+CHECKPOINT = "tests/unit/engine/checkpoint/"
 SIX = "tests/promise/test_promise_6_bounded.py::"
 SEVEN = "tests/promise/test_promise_7_failures_stay_small.py::"
+POLICIES = "tests/promise/test_promise_7_policies.py::"
+CARE = "tests/unit/engine/delivery/test_care.py::"
 EIGHT = "tests/promise/test_promise_8_contract.py::"
 
+HEALTH = "tests/promise/test_promise_7_health.py::"
+PAGE = "tests/unit/test_status.py::"
+WATCHDOG = "tests/unit/engine/test_watchdog.py::"
+
+KEYS = "tests/promise/test_promise_3_key_order.py::"
+BY_KEY = "tests/unit/engine/delivery/test_keyed.py::"
+BY_LANES = "tests/unit/engine/delivery/test_lanes.py::"
+
 ASSIGNMENT = "engine/assignment.py"
+CLAIMING = "engine/claiming.py"
 CHECKPOINTER = "engine/checkpoint/checkpointer.py"
+ENTRY = "engine/checkpoint/entry.py"
+KEYED = "engine/delivery/keyed.py"
+LANES = "engine/delivery/lanes.py"
 LINK = "engine/checkpoint/link.py"
 PRESSURE = "engine/delivery/pressure.py"
+LINEAGE = "engine/ownership/lineage.py"
+LINEAGES = "tests/unit/engine/ownership/test_lineage.py::"
+LINEAGE_RULES = "tests/unit/engine/ownership/test_lineage_rules.py::"
 START = "engine/ownership/start.py"
 STATIC = "engine/ownership/static.py"
 SUPERVISOR = "engine/supervisor.py"
 WORKER = "engine/delivery/worker.py"
+IN_ORDER = "engine/delivery/in_order.py"
+INTAKE = "engine/delivery/intake.py"
+FAILURES = "engine/delivery/failures.py"
+FLUSHING = "engine/delivery/flushing.py"
+LIFE = "engine/delivery/life.py"
+BALANCE = "engine/ownership/balance.py"
+LEASE = "engine/ownership/lease.py"
+LEASED_CALLS = "engine/checkpoint/leased_calls.py"
+ROSTER = "engine/ownership/roster.py"
+TENURE = "engine/ownership/tenure.py"
+LEVEL = "tests/unit/engine/ownership/test_balance.py::"
+BY_LEASE = "tests/promise/test_promise_4_leases.py::"
 FENCING = "builtin/fencing.py"
+LETTER = "engine/delivery/letter.py"
+LETTERS = "tests/unit/engine/delivery/test_letter.py::"
+REPLAY = "tests/unit/cli/test_dead_letters.py::"
+LINES = "tests/unit/builtin/test_file_producer.py::"
+LEASING = "builtin/leasing.py"
+LEASES = "tests/conformance/test_lease_stores.py::"
+HAND_OVER = "tests/conformance/test_lease_stores_hand_over.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,28 +83,28 @@ MUTANTS = (
     # -- 1: at least once
     Mutant(
         "a checkpoint never passes a record that is not done",
-        WORKER,
+        IN_ORDER,
         "done = running.done if running is not None else 0",
         "done = len(running.batch) if running is not None else 0",
         (ONE + "test_nothing_is_saved_beyond_a_call_that_has_not_returned",),
     ),
     Mutant(
         "a checkpoint waits for flush",
-        CHECKPOINTER,
+        ENTRY,
         "progress = worker.flushed if worker.flushes else worker.snapshot()",
         "progress = worker.snapshot()",
         (ONE + "test_a_checkpoint_waits_for_flush",),
     ),
     Mutant(
         "a flush that failed made nothing durable",
-        WORKER,
-        "            self._flush_failures += 1\n            return False\n",
-        "            self._flush_failures += 1\n            self.flushed = progress\n            return False\n",
+        FLUSHING,
+        '            self._life.events.hook_failed("flush", error)\n            return error\n',
+        '            self._life.events.hook_failed("flush", error)\n            self.flushed = progress\n            return error\n',
         (ONE + "test_a_flush_that_fails_at_the_end_saves_nothing_new",),
     ),
     Mutant(
         "a retry delivers the record that failed",
-        WORKER,
+        IN_ORDER,
         "done, rest = _split(rest, result.count)\n",
         "done, rest = _split(rest, result.count + 1)\n",
         (ONE + "test_a_record_that_fails_is_never_passed",),
@@ -79,32 +118,31 @@ MUTANTS = (
     ),
     Mutant(
         "a claim in doubt is not an absent checkpoint",
-        ASSIGNMENT,
-        '                await self._wait_after(f"claiming {self.partition}", error, failures)\n',
-        "                claim = await self._house.store.claim(self.partition, self._house.worker_name, self.epoch)\n"
+        CLAIMING,
+        '                await self._wait_after(f"claiming {one.partition}", error, failures)\n',
+        "                claim = await self._house.store.claim(one.partition, self._house.worker_name, one.epoch)\n"
         "                return replace(claim, checkpoint=None)\n",
         (ONE + "test_a_claim_whose_answer_is_in_doubt_is_not_an_absent_checkpoint",),
     ),
     Mutant(
         "a row that cannot be read is not an absent checkpoint",
-        "builtin/sqlite.py",
-        '            raise StoreUnavailableError(f"{str(self.settings.path)!r}: the checkpoint of {partition} cannot be read: {error}") '
-        "from error\n",
+        "builtin/sqlite_rows.py",
+        '            raise StoreUnavailableError(f"{self._path!r}: the checkpoint of {partition} cannot be read: {error}") from error\n',
         "            return None  # type: ignore[return-value]\n",
         ("tests/unit/builtin/test_sqlite_store.py::test_a_row_that_cannot_be_read_names_itself_and_holds_up_nobody_else",),
     ),
     # -- 2: start
     Mutant(
         "the start is saved before the first record",
-        ASSIGNMENT,
+        CLAIMING,
         "(answer,) = await self._house.store.save([(first, grant)])",
         "answer = grant",
         (TWO + "test_latest_and_a_kill_in_the_first_call_lose_nothing",),
     ),
     Mutant(
         "the start is resolved before it is saved",
-        ASSIGNMENT,
-        'start = await house.runtime.io.call("resolve", house.broker.resolve(self.partition, first.wish))',
+        CLAIMING,
+        'start = await house.runtime.io.call("resolve", house.broker.resolve(one.partition, first.wish))',
         "start = first.wish",
         (TWO + "test_latest_and_a_kill_in_the_first_call_lose_nothing",),
     ),
@@ -132,7 +170,7 @@ MUTANTS = (
     # -- 3: order
     Mutant(
         "within an assignment positions strictly rise",
-        WORKER,
+        INTAKE,
         "        if self.newest is not None and not self.newest < batch.first:\n            return False\n",
         "",
         (THREE + "test_a_reader_that_goes_back_is_opened_again_from_our_own_position",),
@@ -161,25 +199,158 @@ MUTANTS = (
     Mutant(
         "a manual processor says itself that a partition has ended",
         CHECKPOINTER,
-        'if final == "end" and entry.is_manual and not (entry.submitted is not None and entry.submitted.is_end):\n'
-        "            promise.resolve(False)",
-        'if final == "end" and entry.is_manual and not (entry.submitted is not None and entry.submitted.is_end):\n'
-        "            promise.resolve(True)",
+        'if final == "end" and entry.is_manual and not _says_that_it_ended(entry):\n            promise.resolve(False)',
+        'if final == "end" and entry.is_manual and not _says_that_it_ended(entry):\n            promise.resolve(True)',
         (THREE + "test_children_wait_while_a_parent_may_not_end",),
+    ),
+    # -- 3: order by key
+    Mutant(
+        "two calls of one key never run at once",
+        LANES,
+        "            elif not lane.running:\n                self.waiting_records += 1\n",
+        "            elif lane.running:\n                self._make_ready(lane)\n",
+        (BY_LANES + "test_order_by_key_holds_in_every_schedule",),
+    ),
+    Mutant(
+        "a record that is tried again is not overtaken by a later one of its key",
+        LANES,
+        "lane.items.extendleft(reversed(kept))",
+        "lane.items.extend(kept)",
+        (BY_LANES + "test_order_by_key_holds_in_every_schedule",),
+    ),
+    Mutant(
+        "the safe position never passes a gap",
+        "engine/delivery/tracker.py",
+        "gap = segment.flags.find(0, segment.done)",
+        "gap = segment.flags.rfind(1) + 1",
+        ("tests/unit/engine/delivery/test_tracker.py::test_a_gap_stops_the_safe_position_and_its_end_moves_it_over_all_that_is_done",),
+    ),
+    Mutant(
+        "a key in trouble blocks only itself",
+        KEYED,
+        "            if lane not in failed:\n                self._lanes.wake(lane)\n",
+        "            if lane not in failed:\n                self._lanes.rest(lane, self._life.runtime.monotonic() + 60)\n",
+        (BY_KEY + "test_a_batch_that_names_the_record_holds_up_only_its_key",),
+    ),
+    Mutant(
+        "with order by key a checkpoint says that one record is done, and moves nothing",
+        "engine/delivery/runner.py",
+        "future = self._link.follow(position, metadata, on_wait)",
+        "future = self._link.submit(position, metadata)",
+        (BY_KEY + "test_a_checkpoint_says_that_this_record_is_done_and_its_future_waits_for_the_safe_position",),
+    ),
+    Mutant(
+        "calls that wait for a checkpoint do not keep out the record that they wait for",
+        KEYED,
+        "(free > 0 or self._is_waited_for())",
+        "free > 0",
+        (BY_KEY + "test_calls_that_wait_for_their_checkpoints_do_not_keep_out_the_record_that_they_wait_for",),
+    ),
+    Mutant(
+        "what is safe is saved before a call that hangs ends the drain",
+        KEYED,
+        "            if self._running:\n                life.events.checkpoint_due()",
+        "            if False:\n                life.events.checkpoint_due()",
+        (KEYS + "test_a_call_that_hangs_holds_up_its_key_alone_and_what_is_safe_is_saved_at_the_drain",),
+    ),
+    Mutant(
+        "records behind a retry do not stop the reading of others",
+        PRESSURE,
+        "return queued - load.resting_records >= self._high or",
+        "return queued >= self._high or",
+        ("tests/unit/engine/delivery/test_pressure.py::test_records_behind_a_retry_hold_up_others_only_by_their_bytes_and_in_flight",),
+    ),
+    Mutant(
+        "code that is not reentrant is not called for several keys at once",
+        "engine/delivery/reentrant.py",
+        "if not facts.reentrant:",
+        "if False:",
+        ("tests/unit/engine/delivery/test_reentrant.py::test_what_cannot_run_beside_itself_refuses_to_start",),
+    ),
+    # -- 3: lineage
+    Mutant(
+        "both parents of a merge gate its child",
+        LINEAGE,
+        "for parent in lease.partition.parents)\n    return",
+        "for parent in lease.partition.parents[:1])\n    return",
+        (LINEAGE_RULES + "test_a_merged_child_waits_for_both_parents",),
+    ),
+    Mutant(
+        "a merge's child has no lease before both its parents have one",
+        LINEAGE,
+        "any(Partition(own.stream, other) not in known for other in parents)",
+        "False",
+        (LINEAGE_RULES + "test_a_merged_child_is_left_to_the_parent_that_has_no_lease_yet",),
+    ),
+    Mutant(
+        "a child begins at EARLIEST, whatever START is",
+        LINEAGE,
+        "            partition,\n            StartPosition.EARLIEST",
+        "            partition,\n            StartPosition.LATEST",
+        (LINEAGE_RULES + "test_at_an_end_each_child_begins_at_earliest_and_knows_when_the_group_started",),
+    ),
+    Mutant(
+        "an end without all its children is no end",
+        LINEAGE,
+        "if own.key_range is not None and (gaps",
+        "if False and (gaps",
+        (LINEAGE_RULES + "test_an_end_without_all_its_children_is_refused",),
+    ),
+    Mutant(
+        "what lies behind a lease is never created again",
+        LINEAGE,
+        "behind = ended | (family.ancestors(leased) - leased - between)",
+        "behind = set(ended)",
+        (LINEAGES + "test_what_lies_behind_a_lease_is_never_created_again_however_long_the_broker_lists_it",),
+    ),
+    Mutant(
+        "what lies between two leases has one too",
+        LINEAGE,
+        "return (family.ancestors(leased) & below) - leased",
+        "return set()",
+        (LINEAGES + "test_what_lies_between_two_leases_has_one_too_or_nothing_would_hold_up_the_younger",),
+    ),
+    Mutant(
+        "a first start with a hole is refused",
+        LINEAGE,
+        "_refuse_holes(family, ahead if ours else frontier)",
+        "_refuse_holes(family, ahead)",
+        (LINEAGES + "test_a_first_start_refuses_a_listing_without_one_of_the_oldest",),
+    ),
+    Mutant(
+        "a child beside a parent that has not ended is refused",
+        "engine/ownership/family.py",
+        "if not partition.ended and child in self._listed",
+        "if False",
+        (LINEAGES + "test_a_child_of_a_parent_that_has_not_ended_is_refused",),
+    ),
+    Mutant(
+        "an ended lease is removed only when its own parents are gone",
+        LINEAGE,
+        "            and not any(Partition(stream, parent) in known for parent in row.partition.parents)\n",
+        "",
+        (LINEAGE_RULES + "test_an_ended_lease_stays_until_its_own_parents_are_gone",),
+    ),
+    Mutant(
+        "an ended lease is removed only when its children have begun",
+        LINEAGE,
+        "child is not None and _has_begun(child)",
+        "child is not None",
+        (LINEAGE_RULES + "test_an_ended_lease_is_removed_when_all_its_children_have_begun",),
     ),
     # -- 4: one owner
     Mutant(
         "an older owner's save is refused",
         FENCING,
-        "if row is None or held != current:",
+        "if row is None or held != current or not row.owner:",
         "if row is None:",
         (FOUR + "test_the_save_of_an_old_owner_is_refused",),
     ),
     Mutant(
         "every claim raises the epoch",
         FENCING,
-        "return Row(max(epoch, row.epoch + 1), owner, row.checkpoint)",
-        "return Row(max(epoch, row.epoch), owner, row.checkpoint)",
+        "epoch=max(epoch, row.epoch + 1),",
+        "epoch=max(epoch, row.epoch),",
         ("tests/unit/builtin/test_fencing.py",),
     ),
     Mutant(
@@ -191,22 +362,22 @@ MUTANTS = (
     ),
     Mutant(
         "open futures fail with the loss",
-        CHECKPOINTER,
-        "            self._entries.remove(entry)\n        for _, promise in entry.futures:\n            promise.fail(error)\n",
-        "            self._entries.remove(entry)\n",
+        ENTRY,
+        "        for one in self.waiting:\n            one.promise.fail(self.fenced or error)\n",
+        "",
         (FOUR + "test_open_futures_fail_with_the_loss",),
     ),
     Mutant(
         "a handler can see that its partition is lost",
-        WORKER,
+        LIFE,
         'self.context.lost = self.context.lost or ending.kind != "revoked"',
         "pass",
         (FOUR + "test_a_worker_that_lost_a_partition_cannot_move_its_checkpoint",),
     ),
     Mutant(
         "no call is begun after the end",
-        WORKER,
-        "while rest is not None and self._ending is None:",
+        IN_ORDER,
+        "while rest is not None and life.ending is None:",
         "while rest is not None:",
         (FOUR + "test_nothing_is_begun_once_the_end_has_begun",),
     ),
@@ -234,8 +405,8 @@ MUTANTS = (
     Mutant(
         "fenced for good, but still assigned: begin again from the store",
         SUPERVISOR,
-        'if assignment.ending.kind == "lost" and assignment.partition not in self._revoking:',
-        "if False:",
+        "if is_lost and assignment.partition not in self._revoking and (wait := self._ownership.again_seconds) is not None:",
+        "if (wait := None) is not None:",
         (FOUR + "test_an_operator_who_moves_a_checkpoint_is_obeyed",),
     ),
     Mutant(
@@ -244,6 +415,250 @@ MUTANTS = (
         "if not self._stopping and not self._again and await",
         "if not self._stopping and await",
         (FOUR + "test_a_run_does_not_end_while_a_partition_is_about_to_begin_again",),
+    ),
+    # -- 4: ownership by leases
+    Mutant(
+        "who is fenced has lost at once",
+        LEASED_CALLS,
+        "            if isinstance(answer, FencedError):\n                self._fenced(held, answer)\n            elif",
+        "            if",
+        (BY_LEASE + "test_who_is_fenced_has_lost_at_once_and_does_not_claim_again",),
+    ),
+    Mutant(
+        "a renewal waits for the save that is under way",
+        LEASED_CALLS,
+        "                if before is not None:\n                    await before\n",
+        "",
+        (BY_LEASE + "test_a_save_and_a_renewal_are_never_under_way_together",),
+    ),
+    Mutant(
+        "the leases of another stream of that name are refused",
+        LEASED_CALLS,
+        "if stored and partition.incarnation and stored != partition.incarnation:",
+        "if False:",
+        (BY_LEASE + "test_the_leases_of_a_stream_that_was_made_anew_refuse_to_start",),
+    ),
+    Mutant(
+        "what is not held any more is not saved",
+        LEASED_CALLS,
+        "if isinstance(grant, Held) and self._is_ours(grant)]",
+        "if isinstance(grant, Held)]",
+        (BY_LEASE + "test_a_save_of_what_is_not_held_any_more_does_not_even_reach_the_store",),
+    ),
+    Mutant(
+        "a lease that could not be renewed in time is lost, whatever the store says",
+        TENURE,
+        "if now >= self.valid_until(held)]:",
+        "if False]:",
+        (BY_LEASE + "test_a_worker_that_cannot_renew_stops_before_another_can_begin",),
+    ),
+    Mutant(
+        "an owner stops a margin before its lease can be another's",
+        "engine/ownership/observation.py",
+        "return lease_seconds * (1 - MARGIN_PART)",
+        "return lease_seconds * (1 + MARGIN_PART)",
+        (
+            BY_LEASE + "test_a_worker_that_cannot_renew_stops_before_another_can_begin",
+            LEVEL + "test_an_owner_stops_before_anybody_could_own_it",
+        ),
+    ),
+    Mutant(
+        "a call is not begun with a dead lease",
+        LIFE,
+        "        if now >= self.valid_until:\n            return False\n",
+        "",
+        (BY_LEASE + "test_a_suspended_process_begins_no_call_with_a_dead_lease",),
+    ),
+    Mutant(
+        "off by one is not asked for",
+        BALANCE,
+        "if leases and load[worker] - mine >= 2]",
+        "if leases and load[worker] - mine >= 1]",
+        (LEVEL + "test_asked_for_is_what_makes_it_level_and_off_by_one_never_moves",),
+    ),
+    Mutant(
+        "off by one is not given",
+        BALANCE,
+        "if mine - theirs[lease.handover_to] >= 2:",
+        "if mine - theirs[lease.handover_to] >= 1:",
+        (LEVEL + "test_an_owner_gives_while_that_evens_out_and_refuses_the_rest",),
+    ),
+    Mutant(
+        "the first lease or request announces a worker, and is seen before it takes its share",
+        BALANCE,
+        "    if not view.is_known:\n",
+        "    if not view.is_announced:\n",
+        (LEVEL + "test_until_all_can_have_seen_it_nothing_more_is_taken",),
+    ),
+    Mutant(
+        "no more than MAX_PARTITIONS",
+        BALANCE,
+        "return len(view.rows) if most is None else max(0, most - len(view.held))",
+        "return len(view.rows)",
+        (LEVEL + "test_never_more_than_max_partitions", BY_LEASE + "test_no_worker_takes_more_than_its_max_partitions"),
+    ),
+    Mutant(
+        "a child is not taken before its parents have ended",
+        LEASE,
+        "gated={row.partition for row in rows if is_gated(row, by_partition)},",
+        "gated=set(),",
+        (BY_LEASE + "test_a_child_waits_for_both_parents_whoever_has_them",),
+    ),
+    Mutant(
+        "the leases of children are made before their names and END are saved",
+        ROSTER,
+        "        if missing:\n            await self._calls.create(missing)\n        if children:\n",
+        "        if children:\n",
+        (BY_LEASE + "test_end_is_saved_after_the_childrens_leases_and_their_names",),
+    ),
+    Mutant(
+        "where a group begins is resolved for all partitions when their leases are made",
+        ROSTER,
+        "await self._streams.resolve(plain, wish) if wish != StartPosition.EARLIEST else [wish] * len(plain)",
+        "[StartPosition.EARLIEST] * len(plain)",
+        (BY_LEASE + "test_latest_is_the_groups_first_start_even_if_the_first_worker_died_before_it_read_anything",),
+    ),
+    Mutant(
+        "a lease is released as soon as its assignment is over",
+        SUPERVISOR,
+        "        if not self._abandoned:\n            self._ownership.over(assignment.partition)\n",
+        "",
+        (BY_LEASE + "test_a_drain_releases_each_partition_as_soon_as_it_is_over",),
+    ),
+    Mutant(
+        "time in which nobody could look does not count against an owner",
+        LEASE,
+        "unwatched = 0.0 if self._listed_at is None else max(0.0, now - self._listed_at - usual)",
+        "unwatched = 0.0",
+        (BY_LEASE + "test_after_a_long_outage_everybody_gets_back_what_was_its_own",),
+    ),
+    Mutant(
+        "a process that comes back under its old name is another owner",
+        LEASE,
+        'self.me = f"{around.worker}#{int(around.runtime.random() * 2**32):08x}"',
+        "self.me = around.worker",
+        (BY_LEASE + "test_a_worker_that_comes_back_under_its_old_name_holds_nothing_of_its_predecessor",),
+    ),
+    Mutant(
+        "an app that ends leaves nothing behind that renews",
+        SUPERVISOR,
+        "            self._ownership.abandon()  # whatever made us end",
+        "            pass  # whatever made us end",
+        (BY_LEASE + "test_an_app_that_is_stopped_while_it_opens_leaves_nothing_that_renews",),
+    ),
+    # -- 4: leases in a store
+    Mutant(
+        "a lease that has changed since it was listed is not taken",
+        LEASING,
+        "if row is None or not is_unchanged(row, lease):",
+        "if row is None:",
+        (LEASES + "test_of_two_that_take_it_as_listed_one_is_refused_and_changes_nothing",),
+    ),
+    Mutant(
+        "a sign of life since the listing refuses a take",
+        LEASING,
+        "(row.version, row.owner, row.epoch) == (lease.version, lease.owner, lease.epoch)",
+        "(row.owner, row.epoch) == (lease.owner, lease.epoch)",
+        (LEASES + "test_every_sign_of_life_since_the_listing_refuses_a_take",),
+    ),
+    Mutant(
+        "every take raises the epoch",
+        LEASING,
+        "        epoch=row.epoch + 1,\n        owner=owner,",
+        "        owner=owner,",
+        (LEASES + "test_a_silent_owner_is_replaced_and_its_grant_is_refused_for_ever",),
+    ),
+    Mutant(
+        "an older owner renews nothing",
+        LEASING,
+        "    row = checked(row, partition, grant)\n    return replace(row, version=row.version + 1)\n",
+        "    assert row is not None\n    return replace(row, version=row.version + 1)\n",
+        (LEASES + "test_each_renewal_has_its_own_answer",),
+    ),
+    Mutant(
+        "a renewal is a sign of life",
+        LEASING,
+        "    return replace(row, version=row.version + 1)\n",
+        "    return row\n",
+        (LEASES + "test_a_renewal_raises_the_version_and_nothing_else",),
+    ),
+    Mutant(
+        "a save of what is there already is a sign of life",
+        FENCING,
+        "            return replace(row, version=row.version + 1)  # nothing new, but the owner lives",
+        "            return row",
+        (LEASES + "test_every_sign_of_life_since_the_listing_refuses_a_take",),
+    ),
+    Mutant(
+        "a request for hand-over is no sign of life",
+        LEASING,
+        "return replace(row, handover_to=to)",
+        "return replace(row, handover_to=to, version=row.version + 1)",
+        (HAND_OVER + "test_a_request_is_noted_and_is_no_sign_of_life",),
+    ),
+    Mutant(
+        "a released lease accepts no grant of before",
+        LEASING,
+        'return replace(row, epoch=row.epoch + 1, owner="", version',
+        "return replace(row, version",
+        (HAND_OVER + "test_a_release_frees_refuses_the_grant_and_keeps_for_whom",),
+    ),
+    Mutant(
+        "a free lease accepts no grant at all",
+        FENCING,
+        "if row is None or held != current or not row.owner:",
+        "if row is None or held != current:",
+        (LEASES + "test_a_grant_that_nobody_gave_is_refused",),
+    ),
+    Mutant(
+        "leases that exist stay as they are",
+        "builtin/sqlite.py",
+        "            if self._lease(lease.partition) is None:\n",
+        "            if True:\n",
+        (LEASES + "test_leases_that_exist_stay_as_they_are",),
+    ),
+    Mutant(
+        "a lease that has changed is not removed",
+        "builtin/sqlite.py",
+        "if leasing.is_unchanged(self._lease(lease.partition), lease):",
+        "if True:",
+        (HAND_OVER + "test_what_has_changed_since_it_was_listed_is_not_removed",),
+    ),
+    Mutant(
+        "children that are named stay named",
+        FENCING,
+        "        children=stored.children,\n",
+        "        children=found.children,\n",
+        (HAND_OVER + "test_children_are_named_in_the_parents_row_and_stay_there",),
+    ),
+    Mutant(
+        "owners without progress are counted",
+        LEASING,
+        "fruitless_claims=row.fruitless_claims + (row.owner != owner),",
+        "fruitless_claims=row.fruitless_claims,",
+        (HAND_OVER + "test_owners_without_progress_are_counted",),
+    ),
+    Mutant(
+        "a start that was resolved is no progress",
+        FENCING,
+        'return checkpoint.at.kind == "after" and (',
+        "return (",
+        (HAND_OVER + "test_a_resolved_start_a_save_of_the_same_and_a_renewal_are_no_progress",),
+    ),
+    Mutant(
+        "code of the first version still works in our file",
+        "builtin/sqlite_rows.py",
+        "_NEEDED = 1",
+        "_NEEDED = 2",
+        ("tests/unit/builtin/test_sqlite_leases.py::test_code_of_the_first_version_goes_on_working_in_our_file",),
+    ),
+    Mutant(
+        "a row that cannot be read is not a missing lease",
+        "builtin/sqlite_rows.py",
+        "            yield from map(self._row, cursor.fetchall())",
+        "            for columns in cursor.fetchall():\n                try:\n                    yield self._row(columns)\n"
+        "                except StoreUnavailableError:\n                    continue",
+        ("tests/unit/builtin/test_sqlite_leases.py::test_a_row_that_cannot_be_read_is_never_a_missing_lease",),
     ),
     # -- 5: forward
     Mutant(
@@ -256,29 +671,29 @@ MUTANTS = (
     Mutant(
         "checkpoints of a store do not go back",
         FENCING,
-        "        _forward(row.checkpoint.at, checkpoint)\n",
+        "        _forward(stored.at, checkpoint)\n",
         "",
         ("tests/unit/builtin/test_fencing.py",),
     ),
     Mutant(
         "a checkpoint behind the last one is an error",
         LINK,
-        "if (low is not None and position < low) or high is None or high < position:",
-        "if high is None or high < position:",
+        "if high is not None and position <= high and (low is None or low <= position):",
+        "if high is not None and position <= high:",
         (FIVE + "test_one_that_goes_back_is_a_named_error", FIVE + "test_one_behind_the_last_owners_is_a_named_error"),
     ),
     Mutant(
         "a checkpoint beyond what was delivered is an error",
         LINK,
-        "if (low is not None and position < low) or high is None or high < position:",
-        "if low is not None and position < low:",
+        "if high is not None and position <= high and (low is None or low <= position):",
+        "if low is None or low <= position:",
         (FIVE + "test_one_beyond_what_was_delivered_is_a_named_error",),
     ),
     Mutant(
         "the latest submission wins",
-        CHECKPOINTER,
-        "max(entry.submitted, position)",
-        "min(entry.submitted, position)",
+        ENTRY,
+        "if self.submitted is None or self.submitted < position:",
+        "if self.submitted is None or position < self.submitted:",
         (FIVE + "test_the_latest_wins",),
     ),
     Mutant(
@@ -290,7 +705,7 @@ MUTANTS = (
     ),
     Mutant(
         "a save that fails does not use up the window",
-        WORKER,
+        INTAKE,
         "        return self._counted\n",
         "        counted, self._counted = self._counted, self.saved_count\n        return counted\n",
         (FIVE + "test_a_failed_save_does_not_use_up_the_window",),
@@ -304,10 +719,117 @@ MUTANTS = (
     ),
     Mutant(
         "a retry delivers only what lies after the last checkpoint",
-        WORKER,
-        "            rest = self._after_submitted(rest)\n",
-        "",
+        IN_ORDER,
+        "        if submitted is None or submitted < rest.first:\n            return 0, rest\n",
+        "        return 0, rest\n",
         (FIVE + "test_a_retry_delivers_only_what_lies_after_the_last_checkpoint",),
+    ),
+    Mutant(
+        "a prepared checkpoint moves nothing before its commit",
+        LINK,
+        "        prepared = self._prepared = Prepared(checked, bytes(state), self._commit)\n",
+        "        prepared = self._prepared = Prepared(checked, bytes(state), self._commit)\n        self._submit(worker, checked, None)\n",
+        (PREPARED + "test_a_crash_between_the_phases_loses_no_effect_and_doubles_none",),
+    ),
+    Mutant(
+        "a commit forgets what was pending",
+        LINK,
+        'lambda notes: replace(notes, pending=None, pending_state=b"")',
+        "lambda notes: notes",
+        (PREPARED + "test_prepared_and_then_committed",),
+    ),
+    Mutant(
+        "only what was prepared last can be committed",
+        LINK,
+        "        if newest is not prepared:\n",
+        "        if False:\n",
+        (PREPARED + "test_one_that_was_replaced_cannot_be_committed",),
+    ),
+    Mutant(
+        "what initialize commits is not read again",
+        ASSIGNMENT,
+        "self.start = self.worker.context.start = StartPosition.after(committed)",
+        "pass",
+        (CHECKPOINT + "test_prepared.py::test_a_pending_checkpoint_can_be_committed_in_initialize_and_reading_begins_behind_it",),
+    ),
+    Mutant(
+        "code that prepares refuses a store that keeps none",
+        "assembly/parts.py",
+        "    if code.facts.prepares:\n",
+        "    if False:\n",
+        (PREPARED + "test_a_store_that_keeps_none_refuses_to_start",),
+    ),
+    Mutant(
+        "a save covers only what came before it began",
+        ENTRY,
+        "if one.number <= number and (",
+        "if (",
+        (CHECKPOINT + "test_prepared.py::test_a_save_that_was_under_way_is_not_the_one_that_was_asked_for",),
+    ),
+    Mutant(
+        "an end that the store refuses is not taken for saved",
+        CHECKPOINTER,
+        'settled.resolve(entry.final != "end" or (entry.saved is not None and entry.saved.is_end))',
+        "settled.resolve(True)",
+        (CHECKPOINT + "test_end.py::test_an_end_that_the_store_refuses_is_not_taken_for_saved",),
+    ),
+    Mutant(
+        "END waits for what must come before it",
+        CHECKPOINTER,
+        "entry.before_end is None or entry.end_is_prepared:",
+        "True:",
+        (CHECKPOINT + "test_end.py::test_the_end_waits_for_what_must_come_before_it_even_when_somebody_waits_for_it",),
+    ),
+    Mutant(
+        "the end of manual code waits for its last record",
+        CHECKPOINTER,
+        "(last is not None and (entry.submitted is None or entry.submitted < last))",
+        "False",
+        (CHECKPOINT + "test_end.py::test_the_end_of_a_manual_function_waits_for_its_last_record_and_health_says_so",),
+    ),
+    Mutant(
+        "an outage is told once",
+        "engine/checkpoint/outage.py",
+        "if not was_failing and failed:",
+        "if failed:",
+        (OUTAGE + "test_a_store_that_is_down_for_a_minute_loses_nothing_and_is_told_once",),
+    ),
+    Mutant(
+        "an outage is told once for each partition",
+        CHECKPOINTER,
+        "        if entry.failures == 1:\n            self._observer.on_checkpoint_failed(",
+        "        if True:\n            self._observer.on_checkpoint_failed(",
+        (OUTAGE + "test_a_store_that_is_down_for_a_minute_loses_nothing_and_is_told_once",),
+    ),
+    Mutant(
+        "a checkpoint in the last flush is not END",
+        WORKER,
+        "            self.at_end = False  # in `flush` a checkpoint without a position is not END yet\n",
+        "            self.at_end = True\n",
+        (CHECKPOINT + "test_end.py::test_a_checkpoint_in_the_last_flush_is_not_the_end",),
+    ),
+    Mutant(
+        "a first checkpoint in doubt is written again, so that its copy follows",
+        CLAIMING,
+        "                first = written or first or await self._resolve_start(stored, claim)\n",
+        "                if written is not None:\n                    checkpoint = written\n                    break\n"
+        "                first = first or await self._resolve_start(stored, claim)\n",
+        (OUTAGE + "test_a_first_checkpoint_whose_answer_was_lost_is_copied_to_the_group_before_anything_is_read",),
+    ),
+    Mutant(
+        "an observer that hangs holds up nobody who tells",
+        "assembly/parts.py",
+        "aside = ObserversAside(observers, runtime)",
+        "aside = ObserversAside(observers, runtime)\n    from streamkit.engine.observers import Observers\n\n"
+        "    aside._tell = Observers(observers)._tell  # type: ignore[method-assign]",
+        ("tests/unit/engine/test_observers.py::test_an_observer_of_checkpoints_that_hangs_stops_no_checkpoint",),
+    ),
+    Mutant(
+        "nothing is imported beside a living owner of a lease",
+        "cli/owners.py",
+        "if before is None or (before.owner, before.version) != (lease.owner, lease.version):",
+        "if False:",
+        ("tests/unit/cli/test_checkpoint_lines.py::test_the_owner_of_a_lease_is_watched_for_as_long_as_a_lease_lasts",),
     ),
     # -- 6: bounds
     Mutant(
@@ -348,30 +870,328 @@ MUTANTS = (
     # -- 7: failures stay small
     Mutant(
         "a partition halts alone",
-        WORKER,
-        "        self._events.halt(final)\n",
-        "        self._events.stop_asked(final)\n",
+        FAILURES,
+        "        self._life.events.halt(error)\n",
+        "        self._life.events.stop_asked(error)\n",
         (SEVEN + "test_a_partition_halts_alone_and_visibly",),
     ),
     Mutant(
         "a rejected record is not tried again at once",
-        WORKER,
-        "if isinstance(failure, Stop) or rejected or policy.exhausted(attempt):",
-        "if isinstance(failure, Stop) or policy.exhausted(attempt):",
+        FAILURES,
+        "if not isinstance(failure, self._reject) and not limits.retry.exhausted(trouble.attempt):",
+        "if not limits.retry.exhausted(trouble.attempt):",
         (SEVEN + "test_a_rejected_record_is_not_tried_again_before_the_long_back_off",),
+    ),
+    Mutant(
+        "what the target of dead letters did not take is not done",
+        FAILURES,
+        "            await self.sit_out(trouble, self.halt(trouble, error))\n            return False\n",
+        "            self._life.events.halt(error)\n",
+        (POLICIES + "test_a_dead_letter_that_cannot_be_written_loses_nothing",),
+    ),
+    Mutant(
+        "a dead letter is written before its record is passed",
+        FAILURES,
+        "elif not await self._life.arrives(self._life.events.put_aside(verdict.failed)):",
+        "elif not verdict.failed:",
+        (POLICIES + "test_dead_letter_writes_the_record_and_goes_on",),
+    ),
+    Mutant(
+        "a skipped record is told of",
+        FAILURES,
+        "                self._life.events.skipped(verdict.failed)\n",
+        "                pass\n",
+        (POLICIES + "test_skip_tells_of_each_record",),
+    ),
+    Mutant(
+        "ON_FAILURE=stop drains the process",
+        FAILURES,
+        '        if limits.on_failure == "stop":\n            return self.stop(trouble, _final(trouble))\n',
+        "",
+        (SEVEN + "test_stop_drains_the_process",),
+    ),
+    Mutant(
+        "only so many records in a row are put aside",
+        FAILURES,
+        "if self._in_a_row + len(batch) > limits.max_consecutive:",
+        "if len(batch) > limits.max_consecutive:",
+        (POLICIES + "test_a_bad_deploy_does_not_drain_the_stream",),
+    ),
+    Mutant(
+        "a success ends the row of records put aside",
+        FAILURES,
+        "        self._in_a_row = 0\n\n",
+        "        pass\n\n",
+        ("tests/unit/engine/delivery/test_policies.py::test_a_success_ends_the_row",),
+    ),
+    Mutant(
+        "a failing batch is halved",
+        IN_ORDER,
+        "if at_fault > 1 and self._life.limits.bisect and not isinstance(failure, Stop):",
+        "if False:",
+        (POLICIES + "test_bisect_loses_one_record_of_a_batch",),
+    ),
+    Mutant(
+        "halving forgets what was found good",
+        IN_ORDER,
+        "self._suspects = max(0, self._suspects - result.count)",
+        "pass",
+        ("tests/unit/engine/delivery/test_bisect.py::test_the_poison_record_alone_has_all_attempts_and_the_rest_goes_on_whole",),
+    ),
+    Mutant(
+        "an async attempt ends with its time",
+        "engine/delivery/call.py",
+        "if self.is_async and self._limit is not None:",
+        "if False:",
+        (POLICIES + "test_a_slow_async_attempt_is_cut_and_the_others_go_on",),
+    ),
+    Mutant(
+        "a call that cannot be cut is told of",
+        "engine/delivery/overdue.py",
+        "if not known.is_told and now - known.since >= self._patience:",
+        "if False:",
+        (
+            "tests/unit/engine/delivery/test_timeouts.py::test_a_def_call_that_takes_too_long_is_told_of_once_and_never_begun_again_beside_itself",
+        ),
+    ),
+    Mutant(
+        "a configuration error of the code is not tried again",
+        WORKER,
+        "self._failures.stop(trouble, error))  # no attempt",
+        'self._failures.after(trouble, error, "initialize"))  # no attempt',
+        ("tests/unit/engine/delivery/test_exceptions.py::test_a_configuration_error_of_the_code_ends_the_app_at_once",),
+    ),
+    Mutant(
+        "a hook may end the process",
+        FAILURES,
+        "failure = failure.stop if isinstance(failure, Exited) else failure",
+        "pass",
+        ("tests/unit/engine/delivery/test_exceptions.py::test_a_hook_may_end_the_process",),
+    ),
+    Mutant(
+        "a record that kills its process is written down before its call",
+        "engine/delivery/care.py",
+        "            return await self._life.arrives(self._life.events.note_suspect(",
+        "            return True or await self._life.arrives(self._life.events.note_suspect(",
+        (CARE + "test_the_culprit_is_found_and_goes_to_the_policy",),
+    ),
+    Mutant(
+        "a record that has killed its process twice is not called",
+        "engine/delivery/care.py",
+        "suspicion.times >= KILLS",
+        "suspicion.times >= KILLS + 5",
+        (CARE + "test_it_halts_the_partition_where_that_is_the_policy",),
+    ),
+    Mutant(
+        "owners that die again and again make the next one careful",
+        "engine/delivery/care.py",
+        "suspect is None and fruitless < FRUITLESS_CLAIMS",
+        "suspect is None",
+        (CARE + "test_the_culprit_is_found_and_goes_to_the_policy",),
+    ),
+    Mutant(
+        "an orderly end clears the suspicion",
+        "engine/delivery/care.py",
+        "            self._life.events.note_suspect(None, 0)\n",
+        "            pass\n",
+        (CARE + "test_a_record_that_passes_clears_the_suspicion",),
+    ),
+    Mutant(
+        "a failed flush is tried again with the back-off of retries",
+        FLUSHING,
+        "        self.asked = True\n        limits",
+        "        limits",
+        ("tests/unit/engine/test_hooks_table.py::test_flush__raises",),
+    ),
+    Mutant(
+        "no call is begun with a lease that may have passed on",
+        LIFE,
+        "if now >= self.valid_until:",
+        "if False:",
+        ("tests/unit/engine/delivery/test_life.py::test_no_call_is_begun_once_its_time_is_over",),
     ),
     Mutant(
         "a hook that raises delays nothing",
         WORKER,
-        "            self._events.hook_failed(name, error)\n            return False\n",
+        "            self._events.hook_failed(name, error)\n",
         "            self._events.hook_failed(name, error)\n            raise\n",
         (SEVEN + "test_a_raising_hook_is_reported_and_delays_nothing",),
+    ),
+    # -- 7: dead letters
+    Mutant(
+        "headers of a record survive in its letter, repeated ones too",
+        LETTER,
+        "headers=Headers((*record.headers, *ours))",
+        "headers=Headers((*dict(record.headers).items(), *ours))",
+        (LETTERS + "test_a_record_comes_back_as_it_was",),
+    ),
+    Mutant(
+        "a letter that fails again is not put into another one",
+        LETTER,
+        "    record = original_of(failed.record)\n",
+        "    record = failed.record\n",
+        (LETTERS + "test_a_letter_that_fails_again_is_still_a_letter_of_its_record",),
+    ),
+    Mutant(
+        "an error in a letter is of bounded size",
+        "engine/delivery/error_chain.py",
+        "deque(walk_tb(trace), MAX_FRAMES)",
+        "deque(walk_tb(trace))",
+        (LETTERS + "test_causes_and_contexts_are_followed_and_frames_are_the_innermost",),
+    ),
+    Mutant(
+        "a letter that the target did not acknowledge is not written",
+        "engine/delivery/dead_letter.py",
+        "            if answer is not None:",
+        "            if False:",
+        ("tests/unit/engine/delivery/test_writing_letters.py::test_one_answer_that_is_an_error_names_its_record_the_target_and_the_cause",),
+    ),
+    Mutant(
+        "a target that cannot be written is found at the start",
+        SUPERVISOR,
+        "            await dead_letters.check()\n",
+        "            pass\n",
+        (REPLAY + "test_a_target_that_cannot_be_written_is_found_before_the_first_record",),
+    ),
+    Mutant(
+        "an app does not write dead letters to what it reads",
+        "assembly/dead_letter.py",
+        "    if plugin == settings.broker and any(",
+        "    if False and any(",
+        ("tests/unit/assembly/test_dead_letter_target.py::test_an_app_does_not_feed_itself",),
+    ),
+    Mutant(
+        "a line is on the disk before it is answered",
+        "builtin/file/producer.py",
+        "                os.fsync(descriptor)\n",
+        "",
+        (LINES + "test_it_is_on_the_disk_before_it_is_answered",),
+    ),
+    Mutant(
+        "what a crash left of a line never becomes part of the next one",
+        "builtin/file/producer.py",
+        '    return b"\\n" if whole else TORN + b"\\n"',
+        '    return b""',
+        (LINES + "test_what_was_cut_off_is_marked_and_never_glued_to_the_next_line",),
+    ),
+    Mutant(
+        "a line that is no record is not passed over",
+        "builtin/file/reader.py",
+        "        if is_torn(line):",
+        "        if True:",
+        ("tests/unit/builtin/test_file_broker.py::test_a_line_that_is_no_record_stops_its_file_and_is_named",),
+    ),
+    Mutant(
+        "what fails again stops the replay, and waits for the next one",
+        "cli/letters.py",
+        '        "on_failure": "halt",\n',
+        "",
+        (REPLAY + "test_what_fails_again_stops_the_replay_and_the_next_one_goes_on_there",),
+    ),
+    Mutant(
+        "a replay shows the records as they were",
+        "cli/dead_letters.py",
+        "    pipeline.code = replaying(pipeline.code)\n",
+        "",
+        (REPLAY + "test_a_replay_shows_any_code_the_records_as_they_were_in_order_and_once",),
+    ),
+    # -- 7: health
+    Mutant(
+        "a call that gets nowhere is found",
+        "engine/watchdog.py",
+        "late = {key for key, seen in self._seen.items() if now - seen.since >= self._after}",
+        "late = set[K]()",
+        (WATCHDOG + "test_a_call_is_stuck_when_it_has_run_for_so_long_and_is_named_once",),
+    ),
+    Mutant(
+        "a handler that finishes records is not stuck",
+        "engine/watchdog.py",
+        "return before if before.done == call.done else _Seen(call.started, call.done, now)",
+        "return before",
+        (WATCHDOG + "test_a_handler_of_records_that_finishes_one_now_and_then_is_not_stuck",),
+    ),
+    Mutant(
+        "who holds the interpreter lock is named",
+        "engine/watchdog.py",
+        "if self._control.is_worth_telling(late, now):",
+        "if False:",
+        (WATCHDOG + "test_who_holds_the_interpreter_lock_is_named",),
+    ),
+    Mutant(
+        "who blocks the users' loop is named",
+        "engine/watchdog.py",
+        "elif self._user.is_worth_telling(now - self._asked_at, now):",
+        "elif False:",
+        (WATCHDOG + "test_who_blocks_the_users_loop_is_named_while_it_does",),
+    ),
+    Mutant(
+        "a stuck partition with a lease is given up",
+        SUPERVISOR,
+        "if self._ownership.deals_leases and self._assignments.get(assignment.partition) is assignment:",
+        "if False:",
+        (HEALTH + "test_a_stuck_partition_with_a_lease_is_given_up_for_others_to_take",),
+    ),
+    Mutant(
+        "a stuck partition of a group stays",
+        SUPERVISOR,
+        "if self._ownership.deals_leases and self._assignments.get(assignment.partition) is assignment:",
+        "if self._assignments.get(assignment.partition) is assignment:",
+        (HEALTH + "test_a_stuck_partition_of_a_group_stays_and_is_ready_again_when_the_call_returns",),
+    ),
+    Mutant(
+        "a stuck partition is not ready",
+        "engine/status.py",
+        'return reason.kind in ("halt", "stuck", "store")',
+        'return reason.kind in ("halt", "store")',
+        (HEALTH + "test_a_stuck_partition_of_a_group_stays_and_is_ready_again_when_the_call_returns",),
+    ),
+    Mutant(
+        "a standby is ready",
+        "engine/status.py",
+        'reasons = [f"{name}: {problem}" for problem in status.problems]',
+        'reasons = [] if status.partitions else [f"{name}: no partitions"]',
+        (HEALTH + "test_a_standby_without_partitions_is_ready",),
+    ),
+    Mutant(
+        "a store that takes no checkpoints is not ready",
+        "engine/health.py",
+        "unsaved=outage.partitions if outage is not None else (),",
+        "unsaved=(),",
+        (HEALTH + "test_a_store_that_is_down_is_red_until_it_is_back",),
+    ),
+    Mutant(
+        "a gated partition is shown with its parents",
+        "engine/health.py",
+        "            lines.setdefault(partition, waiting_for(partition, parents))\n",
+        "            pass\n",
+        (HEALTH + "test_a_gated_partition_names_the_parents_that_it_waits_for",),
+    ),
+    Mutant(
+        "a total goes on over assignments",
+        "engine/tally.py",
+        "(before + self._count(one), ",
+        "(before, ",
+        ("tests/unit/engine/test_tally.py::test_what_is_over_stays_counted_and_the_next_assignment_adds_to_it",),
+    ),
+    Mutant(
+        "a process whose engine hangs is not live",
+        "status.py",
+        "if silent >= LIVE_SECONDS:",
+        "if False:",
+        (PAGE + "test_live_turns_red_when_the_control_thread_hangs_and_says_where",),
+    ),
+    Mutant(
+        "no answer holds a secret",
+        "status.py",
+        "return scrub(str(masked(value)), set(self._secrets)) if isinstance(value, str) else value",
+        "return value",
+        (PAGE + "test_no_answer_holds_a_password_even_if_an_exception_does",),
     ),
     # -- 8: refusals
     Mutant(
         "a checkpoint of another incarnation is refused",
         FENCING,
-        "if stored and partition.incarnation and stored != partition.incarnation:",
+        "if _differ(stored, partition.incarnation):",
         "if False:",
         (EIGHT + "test_a_stream_that_was_made_anew_refuses_the_old_checkpoint",),
     ),

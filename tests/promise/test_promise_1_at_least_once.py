@@ -1,6 +1,6 @@
 """Promise 1: at least once, and never silently less.
 
-Not built yet, so not tested: dead letters, parking, skipping (`ON_FAILURE=dead_letter|park|skip`).
+Not built yet, so not tested: parking (`ON_FAILURE=park`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Promise 3: order, per assignment; children after all their parents; a reader that goes back is opened again, a log that went back halts.
 
-Not built yet, so not tested: order by key (`ORDERING=key`, `CONCURRENCY`).
+Order by key is in test_promise_3_key_order.py.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Promise 5: checkpoints move forward only, between the last one and what was delivered; the latest wins.
 
-Not built yet, so not tested: `prepare_checkpoint`, order by key.
+Prepared checkpoints: test_promise_5_prepared.py. A store that is down: test_promise_5_outage.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streamkit.errors import CheckpointError, CheckpointPositionError, StoreUnavailableError, UnsupportedError
+from streamkit.errors import CheckpointError, CheckpointPositionError, StoreUnavailableError
 from streamkit.model import Batch, Position, Record, StartPosition
 from streamkit.processing import CheckpointFuture, Context, Processor, processor, record_processor
 from tests.promise.targets import noting, text, values
@@ -195,8 +195,6 @@ def test_metadata_that_the_store_would_cut_is_refused(virtual: MemoryWorld) -> N
     def play(batch: Batch, context: Context) -> None:
         with pytest.raises(CheckpointError, match="4096"):
             context.checkpoint(metadata="x" * 5000)
-        with pytest.raises(UnsupportedError):
-            context.prepare_checkpoint()
         virtual.journal.note("refused")
 
     played(virtual, play)

@@ -1,6 +1,6 @@
 """Promise 7: a failure stays small: a partition that cannot go on halts alone, visibly, and the others go on.
 
-Not built yet, so not tested: `PROCESS_TIMEOUT`, `STUCK_AFTER`, readiness over HTTP.
+What it says over HTTP is in test_promise_7_health.py.
 """
 
 from __future__ import annotations

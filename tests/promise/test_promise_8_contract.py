@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from streamkit.engine.contract import contract
@@ -69,6 +71,63 @@ def test_the_contract_of_everything_set() -> None:
     )
 
 
+HALTS = "the partition halts alone and tries again after 30s to 300s"
+
+
+@pytest.mark.parametrize(
+    ("given", "by", "line"),
+    [
+        ({}, "record", f"5 attempts, then {HALTS}; nothing is skipped"),
+        ({"on_failure": "stop"}, "record", "5 attempts, then the process drains and exits with 1; nothing is skipped"),
+        (
+            {"on_failure": "dead_letter", "dead_letter": "file:dlq.jsonl"},
+            "record",
+            "5 attempts, then the record is written to file:dlq.jsonl and passed; after 100 of those in a row, or if that cannot be "
+            f"written, {HALTS}",
+        ),
+        (
+            {"on_failure": "skip", "dead_letter_max_consecutive": 7},
+            "record",
+            f"5 attempts, then the record is SKIPPED: counted, logged and kept nowhere; after 7 of those in a row {HALTS}",
+        ),
+        (
+            {"on_failure": "skip"},
+            "batch",
+            "5 attempts, then the record that the code names, or its whole batch, is SKIPPED: counted, logged and kept nowhere; after 100 "
+            f"of those in a row {HALTS}",
+        ),
+        ({"bisect": True}, "batch", f"5 attempts of the record that halving its batch has found, then {HALTS}; nothing is skipped"),
+        ({"bisect": True}, "record", f"5 attempts, then {HALTS}; nothing is skipped"),
+        (
+            {"process_timeout": "30s", "retry_attempts": 2},
+            "record",
+            f"2 attempts of 30s (def code is not cut, but told of), then {HALTS}; nothing is skipped",
+        ),
+    ],
+)
+def test_the_contract_says_what_becomes_of_a_failing_record(given: dict[str, object], by: Literal["record", "batch"], line: str) -> None:
+    settings = Settings.model_validate({"broker": "kafka", "stream": "orders", "group": "billing", **given})
+    text = contract(settings, Facts(by), ownership="group", store="kafka", store_capabilities=FENCED)
+    assert f"failures     {line}" in text.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({}, "records of a partition, one call at a time"),
+        ({"ordering": "key"}, "records of a key one after the other, one call at a time; a key in trouble blocks only itself"),
+        (
+            {"ordering": "key", "concurrency": 64},
+            "records of a key one after the other, up to 64 calls at once for each partition; a key in trouble blocks only itself",
+        ),
+    ],
+)
+def test_the_contract_says_what_keeps_its_order(given: dict[str, object], says: str) -> None:
+    settings = Settings.model_validate({"broker": "kafka", "stream": "orders", "group": "billing", **given})
+    text = contract(settings, Facts("record"), ownership="group", store="kafka", store_capabilities=FENCED)
+    assert f"order        {says}" in text.splitlines()
+
+
 def test_a_store_without_fencing_says_so() -> None:
     text = contract(PLAIN, Facts("record"), ownership="static", store="notebook", store_capabilities=Capabilities())
     assert "fencing      not fenced: notebook accepts a checkpoint from anybody" in text.splitlines()
@@ -104,3 +163,19 @@ def test_a_stream_that_was_made_anew_refuses_the_old_checkpoint(beside: MemoryWo
     with pytest.raises(ConfigurationError, match="belongs to"):
         member.wait()
     assert beside.runtime.monotonic() - before < 1
+
+
+def test_the_contract_of_leases_says_among_whom_and_for_how_long() -> None:
+    settings = Settings.model_validate(
+        {"broker": "memory", "stream": "orders", "group": "billing", "store": "sqlite", "ownership": "lease", "max_partitions": 7}
+    )
+    store = Capabilities(fencing=True, scope="host", leases=True)
+    lines = contract(settings, Facts("record"), ownership="lease", store="sqlite", store_capabilities=store).splitlines()
+    assert (
+        "ownership    leases in sqlite, level among processes of one host, at most 7 here; who is silent for 10s loses them, and a "
+        "hand-over takes at most 30s" in lines
+    )
+    assert (
+        "fencing      sqlite refuses the checkpoints of an older owner, among processes of one host; a worker that cannot renew begins "
+        "no call after 8s" in lines
+    )

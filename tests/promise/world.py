@@ -17,11 +17,12 @@ from itertools import count
 from typing import Any, Literal, cast
 
 from streamkit.builtin.memory import MemoryBroker, MemoryLog, MemorySettings, MemoryStore
+from streamkit.builtin.memory.broker import MemoryProducer
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.runtime import Promise, Runtime, ThreadRuntime
 from streamkit.engine.supervisor import Parts, Supervisor
-from streamkit.model import Checkpoint, Partition, StartPosition
+from streamkit.model import Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import Observer
 from streamkit.processing import facts_of
 from streamkit.settings import Settings
@@ -82,8 +83,17 @@ class _Watch(Observer):
     def on_checkpoint_failed(self, checkpoint: Checkpoint, error: Exception) -> None:
         self._journal.note("not checkpointed", checkpoint.partition.id, type(error))
 
+    def on_store_down(self, error: Exception, partitions: int) -> None:
+        self._journal.note("store down", type(error), partitions)
+
+    def on_store_up(self, seconds: float, partitions: int) -> None:
+        self._journal.note("store up", seconds, partitions)
+
     def on_attempt_failed(self, partition: Partition, error: BaseException, attempt: int) -> None:
         self._journal.note("failed", partition.id, attempt, error)
+
+    def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
+        self._journal.note("put aside", partition.id, position.sequence, how)
 
     def on_halted(self, partition: Partition, error: Exception) -> None:
         self._journal.note("halted", partition.id, error)
@@ -198,7 +208,10 @@ class MemoryWorld(World):
 
     @property
     def store(self) -> MemoryStore:
-        return MemoryStore(self.settings, self.context("nobody"), group=f"beside {GROUP}" if self.own_store else GROUP)
+        return self.store_of("nobody")
+
+    def store_of(self, worker: str) -> MemoryStore:
+        return MemoryStore(self.settings, self.context(worker), group=f"beside {GROUP}" if self.own_store else GROUP)
 
     def start(self, target: object, worker: str = "w1", **settings: object) -> Member:
         values: dict[str, Any] = {
@@ -209,11 +222,12 @@ class MemoryWorld(World):
             **settings,
         }
         parsed = Settings(broker="memory", stream=(STREAM,), group=GROUP, **values)
-        is_group = (parsed.ownership or ("group" if self.shape == "kafka" else "static")) == "group"
-        store = self.store if self.own_store or not is_group else None
+        ownership = parsed.ownership or ("group" if self.shape == "kafka" else "static")
+        store = self.store_of(worker) if self.own_store or ownership != "group" else None
         broker = self.broker_class(self.settings, self.context(worker))
         watch = _Watch(self.journal, worker)
-        parts = Parts(parsed, _code(target), broker, store, store, watch, worker, "group" if is_group else "static", state=None)
+        aside = MemoryProducer(self.settings, self.context(worker)) if parsed.dead_letter is not None else None
+        parts = Parts(parsed, _code(target), broker, store, store, watch, worker, ownership, state=None, dead_letter=aside)
         supervisor = Supervisor(parts, self.runtime)
         promise = self.runtime.control.call(f"run-{worker}", supervisor.run())
         promise._future.add_done_callback(lambda _: self.journal.note("over", worker))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pytest
@@ -21,7 +22,7 @@ class Lives:
     counts: Counter[str] = field(default_factory=Counter)
     changes: list[int] = field(default_factory=list)
 
-    def play_twice(self, plan: Plan) -> Ledger:
+    def play_twice(self, plan: Plan, play: Callable[[Plan], Ledger] = play) -> Ledger:
         """The same seed must give the same life, or what it finds could not be looked into."""
         first, second = play(plan), play(plan)
         assert first.trace == second.trace, f"{plan} went differently the second time"

@@ -301,8 +301,8 @@ KINDS: dict[str, Callable[[Hands], object]] = {
 }
 
 
-def code_of(kind: str, hands: Hands) -> Code:
-    target = KINDS[kind](hands)
+def code_of(kind: str, hands: Hands, kinds: Mapping[str, Callable[[Hands], object]] = KINDS) -> Code:
+    target = kinds[kind](hands)
     facts = facts_of(target)
     assert facts is not None
     if isinstance(target, type):

@@ -37,8 +37,9 @@ from streamkit.model import Checkpoint, Partition
 from streamkit.plugin import Adapter, CheckpointStore, Observer
 from streamkit.settings import Settings
 from streamkit.testing.virtual import VirtualRuntime
+from tests.simulation.keyed import KEYED_KINDS, KeyLedger
 from tests.simulation.ledger import Ledger, WatchedRows
-from tests.simulation.targets import SLOW_SECONDS, Hands, code_of
+from tests.simulation.targets import KINDS, SLOW_SECONDS, Hands, code_of
 
 __all__ = ["FAULTS", "MIN_CHANGES", "Plan", "World", "play", "quick"]
 
@@ -219,7 +220,7 @@ class World:
         self.settings = self._settings()
         most = self.settings.max_in_flight
         self.limit = most + max(self.settings.max_batch, most // 10)  # one poll may overshoot by what it brings
-        self.ledger = Ledger(self.log, STREAM, self.runtime.monotonic, self.limit)
+        self.ledger = (KeyLedger if self.is_keyed else Ledger)(self.log, STREAM, self.runtime.monotonic, self.limit)
         self.log.faults = _CountingFaults(self.ledger)
         self.given_up: set[tuple[str, Partition]] = set()
         self.log._groups[GROUP] = _WatchedCoordinator(self.given_up)
@@ -228,9 +229,16 @@ class World:
         self.log.rows = self._rows  # type: ignore[method-assign]
         self.clumsiness = 0.05
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether its workers keep the order of keys only."""
+        return self.plan.kind in KEYED_KINDS
+
     def _settings(self) -> Settings:
         dice = self.dice
         return Settings(
+            ordering="key" if self.is_keyed else "partition",
+            concurrency=dice.choice((1, 2, 5)) if self.is_keyed else 1,
             broker="memory",
             stream=(STREAM,),
             group=GROUP,
@@ -275,7 +283,7 @@ class World:
         ownership: Literal["group", "static"] = "group" if plan.shape == "kafka" else "static"
         broker = MemoryBroker(settings, context)
         watch = _Watch(self, name)
-        parts = Parts(self.settings, code_of(plan.kind, hands), broker, store, adapter, watch, name, ownership)
+        parts = Parts(self.settings, code_of(plan.kind, hands, {**KINDS, **KEYED_KINDS}), broker, store, adapter, watch, name, ownership)
         supervisor = Supervisor(parts, self.runtime)
         worker = Worker(name, supervisor, hands, self.runtime.control.call(f"run-{name}", supervisor.run()))
         watch._worker = worker
@@ -310,10 +318,14 @@ class World:
         worker.is_over = True
         if worker.stopped_at is not None and not worker.was_frozen:
             took = self.runtime.monotonic() - worker.stopped_at
-            if took > DRAIN_SECONDS + 0.5:
+            if took > self.drain_limit:
                 self.ledger.broken.append(f"{worker.name} took {took:.2f}s to drain")
         elif worker.stopped_at is None and not worker.hands.dead and worker.supervisor.is_started:
             self.ledger.broken.append(f"{worker.name} ended by itself: {worker.supervisor.stop_reason}")
+
+    @property
+    def drain_limit(self) -> float:
+        return DRAIN_SECONDS + 0.5
 
     def drain(self, worker: Worker) -> None:
         self.ledger.note(worker.name, "draining")
@@ -367,7 +379,9 @@ class World:
 
     def write(self, count: int) -> None:
         for _ in range(count):
-            key = b"%d" % self.dice.randrange(50)
+            key: bytes | None = b"%d" % self.dice.randrange(20 if self.is_keyed else 50)
+            if self.is_keyed and self.dice.random() < 0.2:
+                key = None
             self.log.append(STREAM, b"x" * self.dice.randrange(20), key=key, now=self.runtime.unix_time())
 
     def break_something(self) -> None:

@@ -22,6 +22,8 @@ PUBLIC = {
         "Partition",
         "PartitionLostError",
         "Position",
+        "PreparedCheckpoint",
+        "PreparedFuture",
         "ProcessingError",
         "Processor",
         "Record",
@@ -61,6 +63,7 @@ PUBLIC = {
         "Revoked",
         "Size",
         "hookimpl",
+        "register",
     ],
 }
 

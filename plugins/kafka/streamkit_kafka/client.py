@@ -12,12 +12,14 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamkit.errors import ConfigurationError
+from streamkit_kafka.access_errors import is_refused_tls
 from streamkit_kafka.errors import OPTIONS, translated
 from streamkit_kafka.settings import KafkaSettings
+from streamkit_kafka.tokens import TokenSource
 
 __all__ = [
     "Config",
@@ -28,6 +30,7 @@ __all__ = [
     "group_config",
     "new_admin",
     "new_consumer",
+    "new_producer",
     "producer_config",
 ]
 
@@ -73,7 +76,8 @@ def admin_config(settings: KafkaSettings, worker: str) -> Config:
         if value:
             config[name] = value
     if settings.oauth_callback:
-        config["oauth_cb"] = _imported(settings.oauth_callback)
+        asked = str(settings.options.get("sasl.oauthbearer.config", ""))
+        config["oauth_cb"] = TokenSource(_imported(settings.oauth_callback), settings.oauth_callback, asked)
     return config
 
 
@@ -117,7 +121,11 @@ def producer_config(settings: KafkaSettings, worker: str) -> Config:
 
 
 def new_consumer(config: Config, on_error: Callable[[KafkaError], None], on_commit: OnCommit | None = None) -> Consumer:
-    """Makes threads and does no I/O. Raises ConfigurationError naming OPTIONS for what librdkafka does not know."""
+    """Makes threads and does no I/O, but for asking a callback for its token.
+
+    Raises ConfigurationError naming OPTIONS for what librdkafka does not know, AccessDeniedError if there is no token.
+    """
+    _fetch_token(config)
     with translated("configuring the consumer"):
         callbacks: Config = {"error_cb": on_error, **({} if on_commit is None else {"on_commit": on_commit})}
         return Consumer({**config, **callbacks})
@@ -125,9 +133,24 @@ def new_consumer(config: Config, on_error: Callable[[KafkaError], None], on_comm
 
 def new_admin(config: Config, on_error: Callable[[KafkaError], None]) -> AdminClient:
     """As `new_consumer`; its futures die with it, so it is kept while they run."""
+    _fetch_token(config)
     with translated("configuring the client"):
         full: Config = {**config, "error_cb": on_error}
         return AdminClient(full)
+
+
+def new_producer(config: Config, on_error: Callable[[KafkaError], None]) -> Producer:
+    """As `new_consumer`."""
+    _fetch_token(config)
+    with translated("configuring the producer"):
+        full: Config = {**config, "error_cb": on_error}
+        return Producer(full)
+
+
+def _fetch_token(config: Config) -> None:
+    source = config.get("oauth_cb")
+    if isinstance(source, TokenSource):
+        source.fetch()
 
 
 class ErrorWatch:
@@ -144,7 +167,7 @@ class ErrorWatch:
         """No broker could be reached."""
 
     def __call__(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL):
+        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) or is_refused_tls(error.str()):
             self.denied = error
         self.down = self.down or error.code() == KafkaError._ALL_BROKERS_DOWN
         # «All brokers down» says less than the reason that came just before it.

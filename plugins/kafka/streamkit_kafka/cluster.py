@@ -15,9 +15,11 @@ from confluent_kafka.admin import OffsetSpec  # type: ignore[attr-defined]
 from streamkit.errors import BrokerUnavailableError, StreamGoneError, StreamkitError
 from streamkit.model import Partition
 from streamkit.plugin import AdapterContext
+from streamkit_kafka.access_errors import is_refused_tls
 from streamkit_kafka.client import ErrorWatch, admin_config, new_admin
 from streamkit_kafka.consumer import Key
-from streamkit_kafka.errors import BROKER, SERVERS, Reading, broker_error, store_error, translated, translation
+from streamkit_kafka.errors import BROKER, SERVERS, Reading, access_error, broker_error, store_error, translated, translation
+from streamkit_kafka.handshake import explain_refusal
 from streamkit_kafka.settings import KafkaSettings
 from streamkit_kafka.streams import is_pattern, matches
 
@@ -68,9 +70,15 @@ class Cluster:
             raise (self._unreachable(self._seconds) if isinstance(known, BrokerUnavailableError) else known) from error
 
     def _unreachable(self, waited_seconds: float) -> StreamkitError:
-        servers = self._settings.bootstrap_servers
-        if self._watch.denied is not None:
-            return broker_error(self._watch.denied, f"connecting to {servers}")
+        servers, denied = self._settings.bootstrap_servers, self._watch.denied
+        trouble = denied or self._watch.trouble
+        said = "" if trouble is None or trouble.code() == KafkaError._ALL_BROKERS_DOWN else trouble.str()
+        if is_refused_tls(said) or (denied is None and self._watch.down):
+            known = explain_refusal(self._settings, said)
+            if known is not None:
+                return known
+        if denied is not None:
+            return access_error(denied, f"connecting to {servers}")
         last = f": {self._watch.trouble.str()}" if self._watch.trouble is not None else ""
         text = f"no Kafka broker answered at {servers} within {waited_seconds:.0f} s{last}"
         return BrokerUnavailableError(text, broker=BROKER, fix=f"check {SERVERS}={servers}, and that a broker listens there")

@@ -30,12 +30,14 @@ from streamkit.errors import (
     StreamkitError,
     ThrottledError,
 )
+from streamkit_kafka.access_errors import access_fix, setting_at_fault
 
 __all__ = [
     "BROKER",
     "OPTIONS",
     "SERVERS",
     "Reading",
+    "access_error",
     "broker_error",
     "code_of",
     "is_gone",
@@ -142,8 +144,7 @@ def broker_error(error: KafkaError, doing: str, partition: str = "") -> Streamki
     if code in _UNAVAILABLE:
         return BrokerUnavailableError(text, broker=BROKER, partition=partition)
     if code in _DENIED:
-        fix = "look at STREAMKIT_KAFKA__SECURITY_PROTOCOL, __SASL_… and at the broker's access lists"
-        return AccessDeniedError(text, missing=_DENIED[code], broker=BROKER, partition=partition, fix=fix)
+        return access_error(error, doing, partition)
     if code in _GONE:
         fix = "create the topic, or correct STREAMKIT_STREAM"
         return StreamGoneError(text, broker=BROKER, partition=partition, fix=fix)
@@ -154,6 +155,14 @@ def broker_error(error: KafkaError, doing: str, partition: str = "") -> Streamki
     if code == KafkaError._LOG_TRUNCATION:
         return PositionInvalidError(text, broker=BROKER, partition=partition)
     return BrokerError(text, broker=BROKER, partition=partition, fix=_fix_for(error))
+
+
+def access_error(error: KafkaError, doing: str, partition: str = "") -> AccessDeniedError:
+    """A refusal, whatever its code: a certificate that is refused may come as a transport error."""
+    text = f"Kafka, {doing}: {error.str()} ({error.name()})"
+    missing = _DENIED.get(error.code(), _DENIED[KafkaError._SSL])
+    fix = access_fix(error.str()) or "look at STREAMKIT_KAFKA__SECURITY_PROTOCOL, __SASL_… and at the broker's access lists"
+    return AccessDeniedError(text, missing=missing, broker=BROKER, partition=partition, fix=fix)
 
 
 def _fix_for(error: KafkaError) -> str:
@@ -171,6 +180,9 @@ def _fix_for(error: KafkaError) -> str:
 
 def _refused_setting(error: KafkaError, doing: str) -> ConfigurationError:
     text = error.str()
+    known = setting_at_fault(text)
+    if known is not None:
+        return ConfigurationError(f"librdkafka does not take it ({doing}): {text}", setting=known[0], fix=known[1])
     name = re.search(r'property[^"]*"([^"]+)"', text)
     what = f"{name[1]}: {text}" if name else text
     return ConfigurationError(f"librdkafka does not take it ({doing}): {what}", setting=OPTIONS, fix="see librdkafka's CONFIGURATION.md")

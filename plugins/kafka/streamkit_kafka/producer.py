@@ -18,9 +18,9 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from streamkit.errors import BrokerError, BrokerUnavailableError
 from streamkit.plugin import AdapterContext, NewRecord, Producer
-from streamkit_kafka.client import Config, ErrorWatch, producer_config
+from streamkit_kafka.client import ErrorWatch, new_producer, producer_config
 from streamkit_kafka.cluster import Cluster
-from streamkit_kafka.errors import BROKER, broker_error, translated, translation
+from streamkit_kafka.errors import BROKER, broker_error, translation
 from streamkit_kafka.settings import KafkaSettings
 
 __all__ = ["KafkaProducer"]
@@ -47,11 +47,18 @@ class KafkaProducer(Producer[KafkaSettings]):
         self._thread = threading.Thread(target=self._poll, args=(self._producer,), name="streamkit-kafka-reports", daemon=True)
         self._thread.start()
 
+    async def check(self, stream: str) -> None:
+        """A topic that is missing is refused, also where brokers make topics on first use: not with the partitions that one wants."""
+        await self.blocking(self._look_up, stream)
+
+    def _look_up(self, topic: str) -> None:
+        cluster = Cluster(self.settings, self.context)
+        cluster.connect()
+        cluster.partitions([topic])
+
     def _connect(self) -> confluent_kafka.Producer:
         Cluster(self.settings, self.context).connect()
-        with translated("configuring the producer"):
-            full: Config = {**self._config, "error_cb": ErrorWatch()}
-            return confluent_kafka.Producer(full)
+        return new_producer(self._config, ErrorWatch())
 
     def _poll(self, producer: confluent_kafka.Producer) -> None:
         while not self._closing:

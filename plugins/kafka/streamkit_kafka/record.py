@@ -137,6 +137,11 @@ class KafkaBatch(Batch):
         milliseconds = _milliseconds(self._messages[-1])
         return None if milliseconds is None else max(0.0, self.received - milliseconds / 1000)
 
+    @property
+    def last_timestamp(self) -> datetime | None:
+        milliseconds = _milliseconds(self._messages[-1])
+        return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+
     def slice(self, start: int, stop: int) -> KafkaBatch:
         messages = self._messages[start:stop]
         if not messages:

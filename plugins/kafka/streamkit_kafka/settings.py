@@ -71,7 +71,9 @@ class KafkaSettings(BaseModel):
         default="read_committed", description="Whether records of open and aborted transactions are delivered."
     )
     security_protocol: Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(default="plaintext", description="How to connect.")
-    sasl_mechanism: str | None = Field(default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512, GSSAPI or OAUTHBEARER.")
+    sasl_mechanism: str | None = Field(
+        default=None, description="PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER; GSSAPI with a client that was built for it."
+    )
     sasl_username: str | None = Field(default=None, description="User for PLAIN and SCRAM.")
     sasl_password: SecretStr | None = Field(default=None, description="Password for PLAIN and SCRAM.")
     ssl_ca_location: str | None = Field(default=None, description="File or folder of certificates to trust instead of the system's.")
@@ -133,9 +135,21 @@ class KafkaSettings(BaseModel):
             )
         if self.sasl_mechanism and not self.security_protocol.startswith("sasl"):
             raise ValueError("SASL_MECHANISM needs SECURITY_PROTOCOL=sasl_ssl (or sasl_plaintext)")
+        if self.security_protocol.startswith("sasl"):
+            self._can_log_in()
         if self.oauth_callback and self.sasl_mechanism != "OAUTHBEARER":
             raise ValueError("OAUTH_CALLBACK needs SASL_MECHANISM=OAUTHBEARER")
         return self
+
+    def _can_log_in(self) -> None:
+        """What is missing here librdkafka says in words of its own at best; without a source of tokens it waits in silence."""
+        if not self.sasl_mechanism:
+            raise ValueError("SECURITY_PROTOCOL=sasl_… needs SASL_MECHANISM")
+        if self.sasl_mechanism.startswith(("PLAIN", "SCRAM")) and not (self.sasl_username and self.sasl_password):
+            raise ValueError(f"SASL_MECHANISM={self.sasl_mechanism} needs SASL_USERNAME and SASL_PASSWORD")
+        own = self.options.get("sasl.oauthbearer.method") == "oidc" or self.options.get("enable.sasl.oauthbearer.unsecure.jwt")
+        if self.sasl_mechanism == "OAUTHBEARER" and not self.oauth_callback and not own:
+            raise ValueError('SASL_MECHANISM=OAUTHBEARER needs OAUTH_CALLBACK, or "sasl.oauthbearer.method": "oidc" in OPTIONS')
 
     @property
     def revoke_seconds(self) -> float:

@@ -181,6 +181,22 @@ def kafka(kafka_server: KafkaServer, kafka_topic: Callable[..., str]) -> Iterato
     cluster.close()
 
 
+@pytest.fixture(scope="session")
+def secure_server() -> Iterator[KafkaServer]:
+    """A Kafka with a listener for each way in. Sessions end with their tokens (`connections.max.reauth.ms`)."""
+    from streamkit_sandbox.errors import ServerUnavailableError
+    from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.pytest_plugin import missing
+
+    server = KafkaServer(security=True, connections_max_reauth_ms=3_600_000)
+    try:
+        server.start()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    yield server
+    server.close()
+
+
 @pytest.fixture(params=["classic", "consumer"])
 def protocol(request: pytest.FixtureRequest) -> str:
     return str(request.param)

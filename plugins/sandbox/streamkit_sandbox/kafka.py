@@ -21,6 +21,7 @@ from typing import Self
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
 from streamkit_sandbox.kafka_kit import kafka_kit
 from streamkit_sandbox.kafka_node import KafkaNode, free_ports, random_id
+from streamkit_sandbox.kafka_security import LISTENERS, Security
 from streamkit_sandbox.kafka_settings import LOOPBACK, NodeAddress, node_properties, overriding
 from streamkit_sandbox.kafka_wire import coordinates_groups, listed_brokers
 
@@ -37,6 +38,7 @@ class KafkaServer:
     `folder` keeps the data of one node or of all between two servers (the ports change); without it the data goes to a
     temporary folder that `close()` removes. Keywords are server properties with underscores for dots, for example
     `group_consumer_session_timeout_ms=3000`; they win over the quick defaults of `kafka_settings.py`.
+    `security=True` adds listeners with TLS and logins (`kafka_security.py`); `security` then has the certificates.
     `java_options` come after the small heap and quick compiler of tests: `["-Xmx1g", "-XX:TieredStopAtLevel=4"]` for rates.
 
     Brokers are counted from 0. Not thread-safe. `start` and `restart` raise ServerUnavailableError if Java or Kafka
@@ -48,6 +50,7 @@ class KafkaServer:
         brokers: int = 1,
         folder: Path | str | None = None,
         *,
+        security: bool = False,
         java_options: Sequence[str] = (),
         start_timeout_seconds: float = 60.0,
         **server_properties: str | int | bool,
@@ -56,6 +59,8 @@ class KafkaServer:
             raise SandboxError(f"brokers={brokers} makes no quorum worth testing; use 1 or 3")
         self._brokers = brokers
         self._chosen_folder = None if folder is None else Path(folder).absolute()
+        self._secure = security
+        self._security: Security | None = None
         self._java_options = tuple(java_options)
         self._start_timeout_seconds = start_timeout_seconds
         self._overrides = overriding(server_properties)
@@ -75,19 +80,22 @@ class KafkaServer:
             return
         if sys.platform == "win32":
             raise ServerUnavailableError("kafka", "the sandbox ends servers by POSIX signals", "use Linux, macOS or WSL")
-        kit = kafka_kit()
+        kit = kafka_kit(users=self._secure)
         temporary = None if self._chosen_folder else Path(tempfile.mkdtemp(prefix="streamkit-kafka-"))
         folder = self._chosen_folder or temporary
         assert folder is not None
         # Also called when this object is dropped and at interpreter exit.
         self._finish = weakref.finalize(self, _end, self._nodes, temporary, os.getpid())
-        ports = free_ports(2 * self._brokers)
-        addresses = [NodeAddress(number + 1, *ports[2 * number : 2 * number + 2]) for number in range(self._brokers)]
+        further = LISTENERS if self._secure else {}
+        ports = iter(free_ports((2 + len(further)) * self._brokers))
+        addresses = [NodeAddress(n + 1, next(ports), next(ports), {name: next(ports) for name in further}) for n in range(self._brokers)]
         cluster_id = _cluster_id(folder)
         try:
+            self._security = Security(folder / "security") if self._secure else None
+            overrides = {**(self._security.properties if self._security else {}), **self._overrides}
             for address in addresses:
                 node = KafkaNode(kit.command(self._java_options), address, folder / f"node-{address.node}", remove=temporary)
-                node.write(node_properties(address, addresses, node.data, self._overrides), cluster_id, kit.checkpoint)
+                node.write(node_properties(address, addresses, node.data, overrides, further), cluster_id, kit.checkpoint)
                 self._nodes.append(node)
                 node.start()
             self._wait_ready(self._nodes)
@@ -106,8 +114,16 @@ class KafkaServer:
 
     @property
     def bootstrap_servers(self) -> str:
-        """`127.0.0.1:PORT` of every broker, with commas; the same after a restart."""
+        """`127.0.0.1:PORT` of every broker, with commas; the same after a restart. Without TLS or login."""
         return ",".join(f"{LOOPBACK}:{node.address.client_port}" for node in self._started())
+
+    @property
+    def security(self) -> Security:
+        """Its certificates and keys. Raises SandboxError for a server without them."""
+        self._started()
+        if self._security is None:
+            raise SandboxError("this server has only an open listener; use KafkaServer(security=True)")
+        return self._security
 
     @property
     def pids(self) -> list[int]:
@@ -119,9 +135,16 @@ class KafkaServer:
         """What each broker wrote (warnings and worse)."""
         return [node.log for node in self._started()]
 
-    def settings(self) -> dict[str, str]:
-        """The environment variables that point streamkit at this cluster."""
-        return {"STREAMKIT_BROKER": "kafka", "STREAMKIT_KAFKA__BOOTSTRAP_SERVERS": self.bootstrap_servers}
+    def settings(self, listener: str = "", mechanism: str = "") -> dict[str, str]:
+        """The environment variables that point streamkit at this cluster.
+
+        With `security=True` also through `ssl`, `mtls`, or `sasl_plaintext` and `sasl_ssl` with PLAIN, SCRAM-SHA-256,
+        SCRAM-SHA-512 or OAUTHBEARER. Raises SandboxError for a listener or a mechanism that is not there.
+        """
+        access = self.security.settings(listener, mechanism) if listener or mechanism else {}
+        ports = [node.address.further[listener] if listener else node.address.client_port for node in self._started()]
+        servers = ",".join(f"{LOOPBACK}:{port}" for port in ports)
+        return {"STREAMKIT_BROKER": "kafka", "STREAMKIT_KAFKA__BOOTSTRAP_SERVERS": servers, **access}
 
     def kill(self, broker: int = 0) -> None:
         """SIGKILL; returns when the process is gone."""

@@ -21,6 +21,7 @@ from streamkit_sandbox.cache import cache_folder, made_once
 from streamkit_sandbox.errors import SandboxError, ServerStartError
 from streamkit_sandbox.java import jars, java_launcher
 from streamkit_sandbox.kafka_node import KafkaNode, free_ports, random_id
+from streamkit_sandbox.kafka_security import scram_users
 from streamkit_sandbox.kafka_settings import NodeAddress, node_properties, rendered
 from streamkit_sandbox.kafka_wire import coordinates_groups
 
@@ -39,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class KafkaKit:
-    """The launcher and class path; `checkpoint` is a formatted disk's feature levels, `archive` None when there is none."""
+    """The launcher and class path; `checkpoint` is what a formatted disk holds, `archive` None when there is none."""
 
     java: Path
     class_path: str
@@ -52,29 +53,32 @@ class KafkaKit:
         return [str(self.java), *_FIT_FOR_TESTS, *shared, *java_options, "-cp", self.class_path]
 
 
-def kafka_kit() -> KafkaKit:
+def kafka_kit(*, users: bool = False) -> KafkaKit:
     """Fetches and makes what is missing (minutes the first time on a machine, milliseconds later).
 
+    `users`: the disk also holds the user of `kafka_security.py`, because SCRAM asks the cluster's own data.
     Raises ServerUnavailableError when Java or the jars cannot be had.
     """
     java = java_launcher("kafka")
     class_path = os.pathsep.join(str(jar) for jar in jars("kafka", COORDINATES))
     kept = cache_folder() / f"kafka-{KAFKA_VERSION}"
-    plain = KafkaKit(java, class_path, kept / "bootstrap.checkpoint", None)
-    made_once(plain.checkpoint, lambda draft: _format(plain, draft))
+    more = scram_users() if users else []
+    mark = f"-{hashlib.sha256(' '.join(more).encode()).hexdigest()[:16]}" if more else ""
+    plain = KafkaKit(java, class_path, kept / f"bootstrap{mark}.checkpoint", None)
+    made_once(plain.checkpoint, lambda draft: _format(plain, more, draft))
     # A launcher that was updated in place needs a new archive.
     key = hashlib.sha256(f"{java} {java.stat().st_mtime_ns} {class_path}".encode()).hexdigest()[:16]
     archive = made_once(kept / f"classes-{key}.jsa", lambda draft: _archive(plain, draft))
     return KafkaKit(java, class_path, plain.checkpoint, archive if archive.stat().st_size else None)
 
 
-def _format(kit: KafkaKit, draft: Path) -> None:
+def _format(kit: KafkaKit, users: Sequence[str], draft: Path) -> None:
     """Lets Kafka's own tool format a folder and keeps the one file of it that is the same for all nodes."""
     with tempfile.TemporaryDirectory(prefix="streamkit-kafka-") as name:
         folder = Path(name)
         address = _alone()
         (folder / "server.properties").write_text(rendered(node_properties(address, [address], folder / "data", {})), encoding="utf-8")
-        arguments = ["kafka.tools.StorageTool", "format", "-t", random_id(), "-c", str(folder / "server.properties")]
+        arguments = ["kafka.tools.StorageTool", "format", "-t", random_id(), "-c", str(folder / "server.properties"), *users]
         done = subprocess.run([*kit.command(()), *arguments], capture_output=True, text=True, timeout=120, check=False)
         if done.returncode != 0:
             raise ServerStartError("kafka", "formatting a disk failed", (done.stdout + done.stderr)[-2000:])

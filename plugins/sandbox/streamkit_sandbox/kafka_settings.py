@@ -6,8 +6,9 @@ A keyword `log_retention_ms=1000` overrides `log.retention.ms`; Kafka's names ne
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 __all__ = ["LOGGING", "NodeAddress", "node_properties", "overriding", "rendered"]
 
@@ -44,28 +45,42 @@ rootLogger.appenderRef.console.ref = console
 
 @dataclass(frozen=True, slots=True)
 class NodeAddress:
-    """A node of the cluster: its id and its two ports on loopback."""
+    """A node of the cluster: its id and its ports on loopback."""
 
     node: int
     client_port: int
     controller_port: int
+    further: Mapping[str, int] = field(default_factory=dict)
+    """Listeners for clients beside the open one, each with its port."""
 
 
-def node_properties(me: NodeAddress, cluster: Sequence[NodeAddress], data: Path, overrides: Mapping[str, str]) -> dict[str, str]:
-    """The properties of one node, broker and controller at once; `overrides` win over all others."""
+def node_properties(
+    me: NodeAddress,
+    cluster: Sequence[NodeAddress],
+    data: Path,
+    overrides: Mapping[str, str],
+    protocols: Mapping[str, str] = MappingProxyType({}),
+) -> dict[str, str]:
+    """The properties of one node, broker and controller at once; `overrides` win over all others.
+
+    `protocols`: how each of the node's further listeners speaks, in Kafka's words.
+    """
     copies = str(min(3, len(cluster)))
     in_sync = "1" if len(cluster) == 1 else "2"
     # A killed broker may return when its old registration has expired (9 s by default). One node has nobody to wait for.
     session, heartbeat = ("1500", "300") if len(cluster) == 1 else ("2000", "500")
+    spoken = {"CONTROLLER": "PLAINTEXT", "PLAINTEXT": "PLAINTEXT", **{name.upper(): protocols[name] for name in me.further}}
+    ports = {"PLAINTEXT": me.client_port, **{name.upper(): port for name, port in me.further.items()}}
+    clients = ",".join(f"{name}://{LOOPBACK}:{port}" for name, port in ports.items())
     topics = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
     return {
         "process.roles": "broker,controller",
         "node.id": str(me.node),
         "controller.quorum.voters": ",".join(f"{other.node}@{LOOPBACK}:{other.controller_port}" for other in cluster),
-        "listeners": f"PLAINTEXT://{LOOPBACK}:{me.client_port},CONTROLLER://{LOOPBACK}:{me.controller_port}",
-        "advertised.listeners": f"PLAINTEXT://{LOOPBACK}:{me.client_port}",
+        "listeners": f"{clients},CONTROLLER://{LOOPBACK}:{me.controller_port}",
+        "advertised.listeners": clients,
         "controller.listener.names": "CONTROLLER",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "listener.security.protocol.map": ",".join(f"{name}:{protocol}" for name, protocol in spoken.items()),
         "inter.broker.listener.name": "PLAINTEXT",
         "log.dirs": str(data),
         **{f"{topic}.replication.factor": copies for topic in topics},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from streamkit.builtin.memory.log import MemoryLog
 from streamkit.builtin.memory.membership import MemoryMembership
@@ -18,13 +19,15 @@ __all__ = ["MemoryBroker", "MemoryProducer"]
 class MemoryBroker(GroupBroker[MemorySettings]):
     """Groups in the kafka shape, lineage in the kinesis shape; both can be read partition by partition."""
 
-    capabilities = Capabilities(group=True, static=True, lineage=True, start_time=True, fencing=True)
+    capabilities = Capabilities(
+        group=True, static=True, lineage=True, start_time=True, fencing=True, metadata_characters=4096, pending_bytes=1 << 20
+    )
 
     def __init__(self, settings: MemorySettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)
         kafka = settings.shape == "kafka"
-        self.capabilities = Capabilities(group=kafka, static=True, lineage=not kafka, start_time=True, fencing=True)
+        self.capabilities = replace(self.capabilities, group=kafka, lineage=not kafka)
 
     async def discover(self, streams: Sequence[str], start: StartPosition) -> Sequence[Partition]:
         await self._log.faults.strike("discover", self.context.worker)
@@ -69,6 +72,10 @@ class MemoryProducer(Producer[MemorySettings]):
     def __init__(self, settings: MemorySettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)
+
+    async def check(self, stream: str) -> None:
+        if not self.settings.auto_create:
+            self._log.topic(stream)
 
     async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
         await self._log.faults.strike("send", self.context.worker)

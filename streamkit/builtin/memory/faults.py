@@ -16,7 +16,32 @@ from typing import Literal, get_args
 
 __all__ = ["Faults", "Operation"]
 
-Operation = Literal["poll", "claim", "save", "save_after_write", "list", "discover", "send"]
+Operation = Literal[
+    "poll",
+    "discover",
+    "send",
+    "list",
+    "claim",
+    "claim_after_write",
+    "save",
+    "save_after_write",
+    "leases",
+    "create",
+    "create_after_write",
+    "take",
+    "take_after_write",
+    "renew",
+    "renew_after_write",
+    "request_handover",
+    "request_handover_after_write",
+    "release",
+    "release_after_write",
+    "name_children",
+    "name_children_after_write",
+    "remove",
+    "remove_after_write",
+]
+"""`…_after_write`: everything has been written, and the answer is lost or late."""
 
 
 @dataclass(slots=True)
@@ -45,7 +70,7 @@ class Faults:
     def fail(self, operation: Operation, error: Exception, times: int = 1, *, worker: str | None = None) -> None:
         """Let the next `times` calls of `operation` raise `error`; those of one worker only, if it is named.
 
-        Each call meets one fault at most, the oldest first. `save_after_write` strikes when everything has been written.
+        Each `strike` meets one fault at most, the oldest first. `save_after_write` strikes when everything has been written.
         """
         if operation not in get_args(Operation):
             raise ValueError(f"{operation!r} is none of {', '.join(get_args(Operation))}")
@@ -73,7 +98,7 @@ class Faults:
             self._faults.clear()
 
     async def strike(self, operation: Operation, worker: str) -> None:
-        """Called by the plugin at the start of each operation: wait while it is held, then raise what was asked for."""
+        """Called by the plugin at the start of each operation, and after its write: wait while held, then raise what was asked for."""
         while (future := self._wait(operation, worker)) is not None:
             await future
         if (error := self._take(operation, worker)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Carrier
@@ -77,7 +78,7 @@ class MirroredStoreCalls:
                 fix="use the store that holds the checkpoints (a file of one host cannot serve a group on several), "
                 "or say where to go on: streamkit checkpoints set",
             )
-        return Claim(claim.checkpoint, _both(claim.grant, copied.grant), claim.epoch)
+        return Claim(claim.checkpoint, _both(claim.grant, copied.grant), claim.epoch, claim.fruitless)
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
         """The first checkpoint of a partition is copied before it is answered: «absent here, committed there» hangs on it."""
@@ -91,6 +92,8 @@ class MirroredStoreCalls:
             result.append(_both(answer, copy))
             if checkpoint.at.position is None or checkpoint.at.is_end:
                 continue
+            # Positions are copied, nothing that only the next owner needs: Kafka's offsets could not hold it.
+            checkpoint = replace(checkpoint, pending=None, pending_state=b"", suspect=None, suspected=0)
             if checkpoint.at.kind == "at":
                 result[-1] = await self._copy_first(checkpoint, copy) or result[-1]
             else:

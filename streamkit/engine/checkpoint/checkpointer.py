@@ -6,10 +6,11 @@ fails is tried again with back-off, its failure reported once and its recovery o
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Literal, Protocol
 
+from streamkit.engine.checkpoint.entry import Draft, Entry, Notes, Wanted
+from streamkit.engine.checkpoint.outage import Outage
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.runtime import Promise, Runtime
 from streamkit.errors import (
@@ -20,11 +21,11 @@ from streamkit.errors import (
     StoreThrottledError,
     StoreUnavailableError,
 )
-from streamkit.model import Checkpoint, Partition, Position, StartPosition
+from streamkit.model import Checkpoint, Partition, Position
 from streamkit.plugin import Claim, Grant
 from streamkit.plugin.observer import Observer
 
-__all__ = ["Checkpointer", "Entry", "StoreCalls"]
+__all__ = ["Checkpointer", "Entry", "Notes", "StoreCalls"]
 
 RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 5.0
@@ -38,40 +39,7 @@ class StoreCalls(Protocol):
     def list(self) -> Awaitable[Sequence[Checkpoint]]: ...
 
 
-@dataclass(slots=True)
-class Entry:
-    """What the checkpointer knows of one assignment."""
-
-    worker: Worker
-    checkpoint: Checkpoint
-    """The last one that is in the store."""
-    grant: Grant
-    is_manual: bool
-    on_fenced: Callable[[FencedError], None]
-    submitted: Position | None = None
-    metadata: str = ""
-    futures: list[tuple[Position, Promise[None]]] = field(default_factory=list)
-    due_at: float = 0.0
-    urgent: bool = False
-    final: Literal["", "revoke", "end"] = ""
-    settled: Promise[bool] | None = None
-    failures: int = 0
-    suspended: bool = False
-    """No saves: the grant is being replaced, or the partition is gone."""
-
-    @property
-    def saved(self) -> Position | None:
-        at = self.checkpoint.at
-        return at.position if at.kind == "after" else None
-
-
 _PASSING = (StoreUnavailableError, StoreThrottledError, StoreNotReadyError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    position: Position
-    count: int
 
 
 class Checkpointer:
@@ -96,6 +64,8 @@ class Checkpointer:
         self._entries: list[Entry] = []
         self._signal = runtime.control.signal()
         self._stopped = False
+        self.outage = Outage(observer, runtime.monotonic)
+        self._unsaved: dict[Partition, Exception] = {}
 
     # -- entries --------------------------------------------------------------------------------------------------
 
@@ -103,26 +73,43 @@ class Checkpointer:
         entry.due_at = self._runtime.monotonic() + self._interval
         entry.worker.checkpoint_at = self._records
         self._entries.append(entry)
+        self._unsaved.pop(entry.worker.partition, None)
 
     def drop(self, entry: Entry, error: Exception) -> None:
         """The partition is gone: nothing of it is saved any more; what waits for it is told so."""
-        entry.suspended = True
         if entry in self._entries:
             self._entries.remove(entry)
-        for _, promise in entry.futures:
-            promise.fail(error)
-        entry.futures.clear()
-        if entry.settled is not None:
-            entry.settled.resolve(False)
+            partition = entry.worker.partition
+            is_waiting = entry.settled is not None or bool(entry.waiting)
+            if is_waiting and self.outage.error is not None and partition in self.outage.partitions:
+                self._unsaved[partition] = self.outage.error
+            self.outage.left(partition)
+        entry.give_up(error)
 
-    def submit(self, entry: Entry, position: Position, metadata: str, promise: Promise[None]) -> None:
-        """The processor says that it is done with everything up to `position`."""
-        if entry.suspended and entry not in self._entries:
-            promise.fail(PartitionLostError(f"{entry.worker.partition} has left this worker; its checkpoint was not saved"))
-            return
-        entry.submitted = position if entry.submitted is None else max(entry.submitted, position)
-        entry.metadata = metadata
-        entry.futures.append((position, promise))
+    def unsaved(self, partitions: Collection[Partition]) -> dict[Partition, Exception]:
+        """Those of `partitions` that were dropped while the store did not take their last checkpoint, and what it said."""
+        return {partition: self._unsaved[partition] for partition in partitions if partition in self._unsaved}
+
+    def submit(self, entry: Entry, position: Position, metadata: str | None, promise: Promise[None]) -> None:
+        """The processor says that it is done with everything up to `position`. `metadata` None: as it was."""
+        if self._is_there(entry, promise):
+            entry.submit(position, metadata, promise)
+
+    def follow(self, entry: Entry, position: Position, metadata: str, promise: Promise[None]) -> None:
+        """Keep the promise when `position` is saved, without moving anything: with order by key its record is done, others are not."""
+        if self._is_there(entry, promise):
+            entry.follow(position, metadata, promise)
+
+    def note(self, entry: Entry, subject: str, change: Callable[[Notes], Notes], promise: Promise[None]) -> None:
+        """Write something beside the position; the promise is kept when it is in the store. `urge` makes it be written at once."""
+        if self._is_there(entry, promise):
+            entry.note(subject, change, promise)
+
+    def _is_there(self, entry: Entry, promise: Promise[None]) -> bool:
+        if entry in self._entries:
+            return True
+        promise.fail(PartitionLostError(f"{entry.worker.partition} has left this worker; its checkpoint was not saved"))
+        return False
 
     def urge(self, entry: Entry) -> None:
         """Write it now, not at the next interval."""
@@ -134,7 +121,7 @@ class Checkpointer:
         if entry not in self._entries:
             promise.resolve(False)
             return
-        if final == "end" and entry.is_manual and not (entry.submitted is not None and entry.submitted.is_end):
+        if final == "end" and entry.is_manual and not _says_that_it_ended(entry):
             promise.resolve(False)
             return
         entry.final = final
@@ -150,46 +137,53 @@ class Checkpointer:
     async def run(self) -> None:
         while not self._stopped:
             now = self._runtime.monotonic()
-            due = [(entry, wanted) for entry in self._entries if (wanted := self._due(entry, now)) is not None]
+            due = [(entry, draft) for entry in self._entries if (draft := self._due(entry, now)) is not None]
             if due:
                 await self._save([*due, *self._company(due)])
             else:
                 await self._signal.wait(self._seconds_to_next(now))
 
-    def _company(self, due: Sequence[tuple[Entry, _Wanted]]) -> list[tuple[Entry, _Wanted]]:
+    def _company(self, due: Sequence[tuple[Entry, Draft]]) -> list[tuple[Entry, Draft]]:
         """Others that have made progress: one save of many costs a store hardly more than one of one."""
         known = {id(entry) for entry, _ in due}
         found = []
         for entry in self._entries:
             if id(entry) in known or entry.suspended or entry.failures or entry.final or entry.is_manual:
                 continue
-            wanted = self._wanted(entry)
-            if wanted is not None and (entry.saved is None or entry.saved < wanted.position):
-                found.append((entry, wanted))
+            wanted = entry.wanted()
+            if entry.is_news(wanted) and not self._holds_end(entry, wanted):
+                found.append((entry, entry.draft(wanted)))
         return found
 
     def _seconds_to_next(self, now: float) -> float:
         times = [entry.due_at for entry in self._entries if not entry.suspended]
         return min(self._interval, max(0.0, min(times) - now)) if times else self._interval
 
-    def _due(self, entry: Entry, now: float) -> _Wanted | None:
+    def _due(self, entry: Entry, now: float) -> Draft | None:
         """What to write for this entry now, or None."""
         if entry.suspended or (now < entry.due_at and (not entry.urgent or entry.failures)):
             return None
         entry.urgent = False
-        wanted = self._wanted(entry)
-        if wanted is not None and (entry.saved is None or entry.saved < wanted.position):
-            return wanted
+        wanted = entry.wanted()
+        if entry.is_news(wanted):
+            if not self._holds_end(entry, wanted):
+                return entry.draft(wanted)
+            entry.due_at = max(entry.due_at, now + self._interval)
+            return None
         if wanted is not None:  # saved while the batch that it lies in was still running: its records count from now on
             self._count(entry.worker, wanted.count)
         self._ask_flush(entry, now)
         if now >= entry.due_at:
             entry.due_at = now + self._interval
-        self._settle_futures(entry)
+        entry.keep_promises(entry.number)
+        self._settled(entry)
+        return None
+
+    def _settled(self, entry: Entry) -> None:
+        """Everything that may be saved is in the store."""
         if entry.settled is not None:
             settled, entry.settled = entry.settled, None
-            settled.resolve(True)
-        return None
+            settled.resolve(entry.final != "end" or (entry.saved is not None and entry.saved.is_end))
 
     def _ask_flush(self, entry: Entry, now: float) -> None:
         """A processor with `flush` is asked for it when a checkpoint is due and there is news."""
@@ -199,46 +193,59 @@ class Checkpointer:
         if now >= entry.due_at or worker.progress.count >= worker.checkpoint_at:
             worker.ask_flush()
 
-    def _wanted(self, entry: Entry) -> _Wanted | None:
-        """The highest position that may be written, and how many records are done by it."""
-        worker = entry.worker
-        progress = worker.flushed if worker.flushes else worker.snapshot()
-        if entry.is_manual:
-            position = entry.submitted
-            return None if position is None else _Wanted(position, worker.count_at(position))
-        if entry.final == "end":
-            return _Wanted(Position.END, progress.count)
-        if entry.submitted is not None and (progress.position is None or progress.position < entry.submitted):
-            return _Wanted(entry.submitted, progress.count)
-        return None if progress.position is None else _Wanted(progress.position, progress.count)
+    # -- END ------------------------------------------------------------------------------------------------------
 
-    async def _save(self, due: Sequence[tuple[Entry, _Wanted]]) -> None:
-        checkpoints = [
-            (_moved(entry.checkpoint, StartPosition.after(wanted.position), entry.metadata), entry.grant) for entry, wanted in due
-        ]
+    def _holds_end(self, entry: Entry, wanted: Wanted | None) -> bool:
+        """Whether END has to wait for what must have happened before it; begins that."""
+        if wanted is None or not wanted.position.is_end or entry.before_end is None or entry.end_is_prepared:
+            return False
+        if not entry.prepares_end:
+            entry.prepares_end = True
+            subject = f"before-end-{entry.worker.partition}"
+            self._runtime.control.spawn(subject, entry.before_end(), lambda error: self._end_prepared(entry, error))
+        return True
+
+    def _end_prepared(self, entry: Entry, error: BaseException | None) -> None:
+        entry.prepares_end = False
+        if error is None:
+            entry.end_is_prepared = True
+            entry.failures = 0
+            self.urge(entry)
+            return
+        if not entry.failures:
+            self._observer.on_problem(f"naming the partitions that follow {entry.worker.partition}", error)
+        self._wait_after_failure(entry)
+        self._signal.set()
+
+    # -- saving ---------------------------------------------------------------------------------------------------
+
+    async def _save(self, due: Sequence[tuple[Entry, Draft]]) -> None:
         answers: Sequence[Grant | Exception]
         try:
-            answers = await self._store.save(checkpoints)
+            answers = await self._store.save([(draft.checkpoint, entry.grant) for entry, draft in due])
             if len(answers) != len(due):
                 raise StoreUnavailableError(f"the store answered for {len(answers)} of {len(due)} checkpoints")
         except Exception as error:
             answers = [error] * len(due)
-        for (entry, wanted), (checkpoint, _), answer in zip(due, checkpoints, answers, strict=True):
+        failed: dict[Partition, Exception] = {}
+        saved: set[Partition] = set()
+        for (entry, draft), answer in zip(due, answers, strict=True):
             if entry not in self._entries:
                 continue
-            if isinstance(answer, Exception):
-                self._failed(entry, checkpoint, answer)
+            if not isinstance(answer, Exception):
+                self._saved(entry, draft, answer)
+                saved.add(entry.worker.partition)
+            elif self._failed(entry, draft, answer):
+                failed[entry.worker.partition] = answer
             else:
-                self._saved(entry, checkpoint, wanted.count, answer)
+                saved.add(entry.worker.partition)  # it answers: what it refuses is no outage
+        self.outage.look(failed, saved)
 
-    def _saved(self, entry: Entry, checkpoint: Checkpoint, count: int, grant: Grant) -> None:
-        entry.checkpoint = checkpoint
-        entry.grant = grant
-        entry.failures = 0
+    def _saved(self, entry: Entry, draft: Draft, grant: Grant) -> None:
+        entry.written(draft, grant)
         entry.due_at = self._runtime.monotonic() + self._interval
-        self._count(entry.worker, count)
-        self._observer.on_checkpointed(checkpoint)
-        self._settle_futures(entry)
+        self._count(entry.worker, draft.count)
+        self._observer.on_checkpointed(draft.checkpoint)
         if entry.settled is not None:
             entry.urgent = True  # look again: has more become wanted?
 
@@ -246,41 +253,35 @@ class Checkpointer:
         worker.saved_count = max(worker.saved_count, count)
         worker.checkpoint_at = worker.saved_count + self._records
 
-    def _settle_futures(self, entry: Entry) -> None:
-        saved = entry.saved
-        if saved is None or not entry.futures:
-            return
-        waiting = []
-        for position, promise in entry.futures:
-            if position <= saved:
-                promise.resolve(None)
-            else:
-                waiting.append((position, promise))
-        entry.futures = waiting
+    def _failed(self, entry: Entry, draft: Draft, error: Exception) -> bool:
+        """True if the store could not answer, and the same is tried again; False if it has refused."""
+        self._wait_after_failure(entry)
+        if entry.failures == 1:
+            self._observer.on_checkpoint_failed(draft.checkpoint, error)
+        if isinstance(error, FencedError):
+            entry.suspended, entry.fenced = True, error
+            entry.on_fenced(error)
+            return False
+        if isinstance(error, CheckpointError) and not isinstance(error, _PASSING):
+            entry.refused(draft, error)
+            if entry.failures == 1:
+                self._observer.on_problem(f"the store refuses the checkpoint of {entry.worker.partition}", error)
+            return False
+        return True
 
-    def _failed(self, entry: Entry, checkpoint: Checkpoint, error: Exception) -> None:
+    def _wait_after_failure(self, entry: Entry) -> None:
         entry.failures += 1
         wait = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(entry.failures - 1, 10))
         entry.due_at = self._runtime.monotonic() + wait
-        if entry.failures == 1:
-            self._observer.on_checkpoint_failed(checkpoint, error)
-        if isinstance(error, FencedError):
-            entry.suspended = True
-            entry.on_fenced(error)
-        elif isinstance(error, CheckpointError) and not isinstance(error, _PASSING):
-            self._refused(entry, error)
-        elif not isinstance(error, CheckpointError):
-            self._observer.on_problem(f"saving the checkpoint of {entry.worker.partition}", error)
-
-    def _refused(self, entry: Entry, error: CheckpointError) -> None:
-        """The store will never take this one. Whoever waits is told; the next is written without what was submitted with it."""
-        for _, promise in entry.futures:
-            promise.fail(error)
-        entry.futures.clear()
-        entry.metadata = entry.checkpoint.metadata
-        entry.submitted = entry.saved if entry.is_manual else None
-        self._observer.on_problem(f"the store refuses the checkpoint of {entry.worker.partition}", error)
 
 
-def _moved(old: Checkpoint, at: StartPosition, metadata: str) -> Checkpoint:
-    return replace(old, at=at, metadata=metadata, record_time=None)
+def _says_that_it_ended(entry: Entry) -> bool:
+    """Whether a manual processor is done with a partition that has ended. Code that cannot say so in `partition_ended` has said
+    it when it has checkpointed the last record."""
+    if entry.submitted is not None and entry.submitted.is_end:
+        return True
+    last = entry.worker.progress.position
+    if entry.says_end or (last is not None and (entry.submitted is None or entry.submitted < last)):
+        return False
+    entry.submitted = Position.END
+    return True

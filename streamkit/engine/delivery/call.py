@@ -5,6 +5,7 @@ One `Caller` per assignment. It knows how to call; it does not know retries, pol
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from streamkit.model import Batch, Position, Record
 from streamkit.outcome import Outcome, Reject, Retry, Stop
 from streamkit.processing import Context, Facts, LostContext, Processor, Running
 
-__all__ = ["Caller", "Code", "Result"]
+__all__ = ["Caller", "Code", "Exited", "Result"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,8 @@ class Result:
 
     count: int
     failure: Outcome | BaseException | None = None
+    is_named: bool = False
+    """A handler of batches has said which record it is that failed: the one after the first `count`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +44,20 @@ class Code:
     """What the factory makes, if that is known beforehand: its hooks say on which carrier it has to be made."""
 
 
+class Exited(Exception):
+    """A hook raised SystemExit or KeyboardInterrupt: the process is to end, in order."""
+
+    def __init__(self, hook: str, stop: Stop) -> None:
+        super().__init__(f"{hook}: {stop.reason}")
+        self.stop = stop
+
+
 class Caller:
     """Calls the hooks of one assignment."""
 
-    def __init__(self, code: Code) -> None:
+    def __init__(self, code: Code, limit_seconds: float | None = None) -> None:
+        """`limit_seconds`: an `async def` record (or batch) that takes longer is cancelled, and has failed."""
+        self._limit = limit_seconds
         self._facts = code.facts
         self._factory = code.factory
         self._processor: Processor | None = None
@@ -52,14 +65,15 @@ class Caller:
         if shape is None and code.factory is not None:
             shape = self._processor = code.factory()
         self._function: Callable[..., Any] | None = code.function if shape is None else getattr(shape, "process", None)
-        self._is_async = inspect.iscoroutinefunction(self._function)
+        self.is_async = inspect.iscoroutinefunction(self._function)
         hooks = [self._function] if shape is None else [getattr(shape, name) for name in HOOKS]
         self.on_loop = any(inspect.iscoroutinefunction(hook) for hook in hooks)
         """True if any hook is `async def`: then this assignment lives on the user's loop, else on a thread of its own."""
         self.reject_on = code.facts.reject_on
         self.by = code.facts.by
         self.is_manual = code.facts.checkpoint == "manual"
-        self.flushes = shape is not None and _defines_flush(shape)
+        self.flushes = shape is not None and _defines(shape, "flush")
+        self.hears_end = shape is not None and _defines(shape, "partition_ended")
 
     async def make(self, carrier: Carrier) -> None:
         """Make the processor, on the carrier that will call it. Raises what its constructor raises; tried again like `initialize`."""
@@ -93,27 +107,37 @@ class Caller:
 
     async def process(self, carrier: Carrier, batch: Batch, context: Context) -> Result:
         """Call the user's code with a batch, or with each of its records. Never raises what the code raised."""
-        assert self._function is not None
+        function = self._function
+        assert function is not None
         running = context.running = Running(batch, self._facts.by == "record")
+        if self.is_async and self._limit is not None:
+            function = functools.partial(carrier.call_within, self._limit, function)
         try:
-            if not running.by_record:
-                call = carrier.call_async if self._is_async else carrier.call_def
-                return _judge(batch, await call(self._function, batch, context))
-            if self._is_async:
-                return await _records_async(self._function, running, context)
-            return await carrier.call_def(_records, self._function, running, context)
+            if not self.is_async:
+                return await carrier.call_def(_records if running.by_record else _batch, function, running, context)
+            if running.by_record:
+                return await _records_async(function, running, context)
+            return _judge(batch, await carrier.call_async(function, batch, context))
         except BaseException as error:
-            return Result(0, _failure(error))
+            return Result(0, _failure_on_loop(error))
         finally:
+            context.delivered = _delivered(running)  # before `running` goes: another thread may be checkpointing just now
             context.running = None
+
+
+def _delivered(running: Running) -> Position:
+    """The highest position that the code has been given in this call."""
+    batch = running.batch
+    index = running.done  # the one that it failed at, or did not begin
+    return batch.last if not running.by_record or index >= len(batch) else batch.slice(index, index + 1).last
 
 
 HOOKS = ("initialize", "process", "flush", "partition_ended", "partition_revoked", "partition_lost", "close")
 
 
-def _defines_flush(shape: object) -> bool:
+def _defines(shape: object, hook: str) -> bool:
     kind = shape if isinstance(shape, type) else type(shape)
-    return getattr(kind, "flush", None) is not Processor.flush
+    return getattr(kind, hook, None) is not getattr(Processor, hook)
 
 
 async def _call(carrier: Carrier, hook: Callable[..., object], *args: object) -> object:
@@ -123,7 +147,10 @@ async def _call(carrier: Carrier, hook: Callable[..., object], *args: object) ->
     except Exception:
         raise
     except BaseException as error:
-        raise RuntimeError(f"{hook.__name__} raised {_failure(error)!r}") from error  # its worker must outlive it
+        failure = _failure_on_loop(error)  # its worker must outlive it
+        if isinstance(failure, Stop):
+            raise Exited(hook.__name__, failure) from error
+        raise RuntimeError(f"{hook.__name__} raised {failure!r}") from error
 
 
 def _records(function: Callable[..., object], running: Running, context: Context) -> Result:
@@ -143,6 +170,14 @@ def _records(function: Callable[..., object], running: Running, context: Context
     return Result(count)
 
 
+def _batch(function: Callable[..., object], running: Running, context: Context) -> Result:
+    """The same for `def` handlers of batches."""
+    try:
+        return _judge(running.batch, function(running.batch, context))
+    except BaseException as error:
+        return Result(0, _failure(error))
+
+
 async def _records_async(function: Callable[..., Awaitable[object]], running: Running, context: Context) -> Result:
     """The same for `async def`: awaiting a coroutine that does not suspend costs about a tenth of a microsecond."""
     count = 0
@@ -156,17 +191,22 @@ async def _records_async(function: Callable[..., Awaitable[object]], running: Ru
             if context.ending:
                 break
     except BaseException as error:
-        return Result(count, _failure(error))
+        return Result(count, _failure_on_loop(error))
     return Result(count)
 
 
 def _failure(error: BaseException) -> Outcome | BaseException:
-    """What an exception of the user's code means. Raises it again if it is not the code's own: the engine itself is being stopped."""
+    """What an exception of the user's code means."""
     if isinstance(error, KeyboardInterrupt | SystemExit):
         return Stop(f"the processor raised {type(error).__name__}")
+    return error
+
+
+def _failure_on_loop(error: BaseException) -> Outcome | BaseException:
+    """The same where the engine may be stopped at an `await`. Raises again what is not the code's own."""
     if isinstance(error, GeneratorExit) or (not isinstance(error, Exception) and is_being_stopped()):
         raise error
-    return error
+    return _failure(error)
 
 
 def _outcome(value: object) -> Outcome | BaseException:
@@ -187,7 +227,7 @@ def _judge(batch: Batch, value: object) -> Result:
     first = min(named)
     for index, record in enumerate(batch):
         if record.position == first:
-            return Result(index, _outcome(named[first]))
+            return Result(index, _outcome(named[first]), is_named=True)
     return Result(0, ValueError(f"the processor answered for position {first}, which is not in {batch!r}"))
 
 

@@ -1,12 +1,18 @@
-"""Putting records aside: what a dead letter says, and writing it through any producer. Runs on the control thread."""
+"""Putting records aside: writing their dead letters through any producer. Runs on the control thread.
+
+What a letter says is in `letter.py`. A letter that is written twice (a crash before the checkpoint, an answer that was lost) has
+the same id both times.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
+from streamkit.engine.delivery.letter import letter_of
 from streamkit.engine.delivery.messages import FailedRecord
-from streamkit.engine.runtime import Carrier
-from streamkit.errors import DeadLetterError
+from streamkit.engine.runtime import Runtime
+from streamkit.errors import DeadLetterError, StreamGoneError, StreamkitError
 from streamkit.plugin import Producer
 
 __all__ = ["DeadLetters"]
@@ -15,11 +21,52 @@ __all__ = ["DeadLetters"]
 class DeadLetters:
     """The target of one app, `<plugin>:<stream>`."""
 
-    def __init__(self, producer: Producer, stream: str, io: Carrier) -> None:  # type: ignore[type-arg]  # whatever its settings are
+    def __init__(
+        self,
+        producer: Producer,  # type: ignore[type-arg]  # whatever its settings are
+        target: str,
+        runtime: Runtime,
+        *,
+        group: str,
+        worker: str,
+    ) -> None:
         self._producer = producer
-        self._stream = stream
-        self._io = io
+        self._target = target
+        self._stream = target.partition(":")[2]
+        self._runtime = runtime
+        self._group = group
+        self._worker = worker
+
+    async def check(self) -> None:
+        """Once, before anything is read: a target that is not there would halt partitions at night. Raises what the producer does."""
+        try:
+            await self._runtime.io.call("check-dead-letter", self._producer.check(self._stream))
+        except StreamGoneError as error:
+            text = f"dead letters cannot be written to {self._target}: {error}"
+            raise StreamGoneError(text, broker=error.broker, fix="create it, or correct STREAMKIT_DEAD_LETTER") from error
 
     async def write(self, failed: Sequence[FailedRecord]) -> None:
-        """Returns when the target has acknowledged all of them. Raises DeadLetterError if one of them was not."""
-        raise DeadLetterError("not built yet")
+        """Returns when the target has acknowledged all of them. Raises DeadLetterError if one of them was not: then any may be
+        there, and all are to be written again."""
+        if not failed:
+            return
+        at = datetime.fromtimestamp(self._runtime.unix_time(), UTC)
+        try:
+            letters = [letter_of(one, group=self._group, worker=self._worker, failed_at=at) for one in failed]
+            answers = await self._runtime.io.call("write-dead-letters", self._producer.send(self._stream, letters))
+        except Exception as error:
+            raise self._error(failed[0], error) from error
+        if len(answers) != len(letters):
+            raise self._error(failed[0], RuntimeError(f"{len(answers)} answers for {len(letters)} records"))
+        for one, answer in zip(failed, answers, strict=True):
+            if answer is not None:
+                raise self._error(one, answer) from answer
+
+    def _error(self, failed: FailedRecord, cause: Exception) -> DeadLetterError:
+        fix = cause.fix if isinstance(cause, StreamkitError) else ""
+        return DeadLetterError(
+            f"{self._target} did not take the dead letter of {failed.record.id}: {type(cause).__name__}: {cause}",
+            record=failed.record.id,
+            attempts=failed.attempts,
+            fix=fix or "the record stays where it is, and is tried again; see that the target can be written",
+        )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal, Protocol
 
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.runtime import Promise
-from streamkit.model import Position, Record
+from streamkit.model import Partition, Position, Record
 
-__all__ = ["Ending", "FailedRecord", "Limits", "Progress", "WorkerEvents"]
+__all__ = ["Delivery", "Ending", "FailedRecord", "Limits", "Progress", "RunningCall", "WorkerEvents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,10 @@ class Limits:
     """So many records put aside in a row halt the partition."""
     bisect: bool
     process_timeout_seconds: float | None
+    by_key: bool = False
+    """Records keep the order of their key only; else that of their partition."""
+    concurrency: int = 1
+    """So many calls run at once for a partition, with order by key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,8 @@ class Progress:
 
     position: Position | None
     count: int
+    written: datetime | None = None
+    """When the record at `position` was written, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,42 @@ class WorkerEvents(Protocol):
     def skipped(self, failed: Sequence[FailedRecord]) -> None:
         """They are passed over, as ON_FAILURE=skip wants: counted and logged."""
 
+    def note_suspect(self, position: Position | None, times: int) -> Promise[None]:
+        """Write beside the checkpoint which record is about to be delivered, and how often it was alone; resolved when it is durable.
+        None: nothing is suspected any more."""
+
     def checkpoint_due(self) -> None: ...
     def settle(self, final: Literal["revoke", "end"]) -> Promise[bool]: ...
     def ended(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunningCall:
+    """A call of the user's code that runs now."""
+
+    started: float
+    """Monotonic."""
+    done: int
+    """How many of its records are done; only counted for handlers of records."""
+    stack: Callable[[], str]
+
+
+class Delivery(Protocol):
+    """A way of bringing records to the user's code; a part of the worker's coroutine. What is done it tells the intake."""
+
+    @property
+    def resting_records(self) -> int:
+        """Queued records that wait for a retry, and keep no other record of their partition from being called."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether records are called though some have halted."""
+
+    def snapshot(self) -> Progress:
+        """What may be checkpointed now, running calls included. Called by the control thread."""
+
+    def calls(self) -> Sequence[RunningCall]:
+        """The calls that run now. From any thread."""
+
+    async def run(self) -> tuple[Partition, ...] | None:
+        """Call the user's code until the assignment ends, and no call runs. The children if the partition has ended, else None."""

@@ -31,6 +31,10 @@ class Load(Protocol):
         """Offered and not yet finished."""
 
     @property
+    def resting_records(self) -> int:
+        """Those of them that wait for the retry of their key, while others are called: they count in bytes and in flight only."""
+
+    @property
     def held_bytes(self) -> int:
         """Bytes of those, with overhead."""
 
@@ -53,14 +57,14 @@ class Pressure:
         if load.in_flight >= self._max_in_flight:
             return True
         queued = load.queued_records
-        return queued >= self._high or (queued > 0 and load.held_bytes >= self._share(partitions))
+        return queued - load.resting_records >= self._high or (queued > 0 and load.held_bytes >= self._share(partitions))
 
     def has_room(self, load: Load, partitions: int) -> bool:
         """Whether a full one may be read again."""
         if load.in_flight > self._max_in_flight * 3 // 4:
             return False
         queued = load.queued_records
-        return queued == 0 or (queued <= self._low and load.held_bytes <= self._share(partitions) // 2)
+        return queued == 0 or (queued - load.resting_records <= self._low and load.held_bytes <= self._share(partitions) // 2)
 
     def bytes_left(self, loads: Collection[Load]) -> int:
         """How many bytes the next poll may bring; at least one, because one record is always admitted."""

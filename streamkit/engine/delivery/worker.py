@@ -1,36 +1,31 @@
-"""One assignment of one partition, from its first hook to its last: take, call, retry, note what is done.
+"""One assignment of one partition, from its first hook to its last: initialize, deliver, end or revoke or lose, close.
 
 The worker is one coroutine on a carrier of its own (a thread for `def` code, the user's loop for `async def` code), and calls
 every hook. Others talk to it in three ways only: the reader offers batches, the control thread calls `end`, and everybody
-may look at its counters, each of which has one writer.
+may look at its counters, each of which has one writer. How records reach the user's code is its delivery's business.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable, Coroutine, Sequence
 
-from streamkit.engine.delivery.call import Caller
-from streamkit.engine.delivery.messages import Ending, Limits, Progress, WorkerEvents
-from streamkit.engine.delivery.pressure import weight_of
-from streamkit.engine.delivery.retry import halt_delay
+from streamkit.engine.delivery.call import Caller, Exited
+from streamkit.engine.delivery.care import Suspicion
+from streamkit.engine.delivery.failures import Failures, Trouble
+from streamkit.engine.delivery.flushing import Flushing
+from streamkit.engine.delivery.in_order import InOrder
+from streamkit.engine.delivery.intake import CaughtUpMark, EndMark, Intake
+from streamkit.engine.delivery.keyed import Keyed
+from streamkit.engine.delivery.life import Life
+from streamkit.engine.delivery.messages import Delivery, Ending, Limits, Progress, RunningCall, WorkerEvents
+from streamkit.engine.delivery.overdue import Overdue
 from streamkit.engine.runtime import Carrier, Promise, Runtime
-from streamkit.errors import RetriesExhaustedError
+from streamkit.errors import ConfigurationError, RetriesExhaustedError
 from streamkit.model import Batch, Partition, Position
-from streamkit.outcome import Reject, Retry, Stop
 from streamkit.processing import Context, LostContext
 
 __all__ = ["Worker"]
-
-
-@dataclass(frozen=True, slots=True)
-class _EndMark:
-    children: tuple[Partition, ...]
-
-
-class _CaughtUpMark:
-    pass
 
 
 class Worker:
@@ -45,398 +40,304 @@ class Worker:
         limits: Limits,
         events: WorkerEvents,
         make_room: Callable[[], None],
+        suspicion: Suspicion | None = None,
     ) -> None:
+        """`suspicion`: owners before this one have died, perhaps of a record."""
         self.partition = context.partition
         self.context = context
         self.ready: Promise[bool] = Promise()
         """Resolved when `initialize` has returned: True, or False if the assignment ended before."""
-        self._caller = caller
-        self._carrier = carrier
-        self._runtime = runtime
-        self._limits = limits
-        self._events = events
-        self._make_room = make_room
-        self._inbox: deque[Batch | _EndMark | _CaughtUpMark] = deque()
-        self._signal = carrier.signal()
-        self._ending: Ending | None = None
-        self.is_halted = False
-        # Written by the reader alone.
-        self.newest: Position | None = None
-        self._offered = 0
-        self._offered_bytes = 0
-        # Written by the worker alone.
-        self.progress = Progress(None, 0)
-        self._finished_bytes = 0
-        self.flushed = Progress(None, 0)
-        """What the last successful `flush` made durable; only looked at for processors that have one."""
-        self.flush_asked = False
-        self._flush_failures = 0
-        self._flush_error: Exception | None = None
-        self._nudged_at = -1
         self.at_end = False
-        self._marks: deque[Progress] = deque()
-        # Written by the control thread alone.
-        self.saved_count = 0
-        self._counted = 0
-        self.checkpoint_at = 0
-        self.submitted: Position | None = None
-        """The last position that `context.checkpoint` was told; a retry redelivers only what lies after it."""
+        """Every record has been delivered; `partition_ended` is under way."""
+        self._caller = caller
+        self._events = events
+        self._life = Life(context, carrier, runtime, limits, events)
+        self._intake = Intake(self._life.signal, events.checkpoint_due, make_room, is_manual=caller.is_manual)
+        self._failures = Failures(self._life, caller.reject_on)
+        self._flushing = Flushing(self._life, caller, self._intake, self._failures)
+        self._delivery: Delivery
+        if limits.by_key and suspicion is None:
+            self._delivery = self._by_key()
+        else:
+            self._delivery = InOrder(
+                self._life, caller, self._intake, self._failures, self._flushing, suspicion, only_with_care=limits.by_key
+            )
+        self._trouble = Trouble()
+        """Of the hooks."""
+        if caller.flushes:
+            self._life.meanwhile = self._flushing.attend_in_passing
 
     # -- looked at by others --------------------------------------------------------------------------------------
 
     @property
     def queued_records(self) -> int:
-        return self._offered - self.progress.count
+        """Offered and not yet finished."""
+        return self._intake.queued_records
+
+    @property
+    def resting_records(self) -> int:
+        """Those of the queued that wait for the retry of their key, and keep no others waiting."""
+        return self._delivery.resting_records
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether records of other keys are called, though one has halted."""
+        return self._delivery.goes_on
 
     @property
     def held_bytes(self) -> int:
-        return self._offered_bytes - self._finished_bytes
+        return self._intake.held_bytes
 
     @property
     def in_flight(self) -> int:
-        return self._offered - self.saved_count
+        """Above the saved checkpoint, finished or not."""
+        return self._intake.in_flight
 
     @property
-    def ending(self) -> Ending | None:
-        return self._ending
+    def newest(self) -> Position | None:
+        """The last position that was offered; the reader begins with where it was told to start."""
+        return self._intake.newest
+
+    @newest.setter
+    def newest(self, position: Position | None) -> None:
+        self._intake.newest = position
+
+    @property
+    def progress(self) -> Progress:
+        """Every record up to here is done."""
+        return self._intake.progress
+
+    @property
+    def flushed(self) -> Progress:
+        """What the last successful `flush` made durable; only looked at for processors that have one."""
+        return self._flushing.flushed
 
     @property
     def flushes(self) -> bool:
         return self._caller.flushes
 
+    @property
+    def ending(self) -> Ending | None:
+        return self._life.ending
+
+    @property
+    def call_started(self) -> float | None:
+        """When the running call of the user's code began (monotonic), or None."""
+        return self._life.call_started
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """What has failed and is tried again: attempt, error, when; None: nothing."""
+        return self._failures.last
+
+    def lag(self) -> tuple[int | None, float | None]:
+        """Records and seconds between what is done and the tip; None where the broker does not say."""
+        progress = self._intake.progress  # looked at first: `done` can be too large by what ends in between, never negative
+        done = self.snapshot().count - progress.count
+        return self._intake.lag(done, self._life.runtime.unix_time())
+
+    def calls(self) -> Sequence[RunningCall]:
+        """The calls of the user's code that run now, hooks included. From any thread."""
+        started = self._life.hook_started
+        return self._delivery.calls() if started is None else (RunningCall(started, 0, self._life.carrier.stack),)
+
+    def calls_made(self) -> tuple[int, float, int]:
+        """Calls of `process` that have returned, the seconds that they took, and how many attempts were made again."""
+        return self._life.calls_made, self._life.calls_seconds, self._failures.retries
+
     def snapshot(self) -> Progress:
-        """What may be checkpointed now: `progress`, and what a running call of a record handler has done since."""
-        progress = self.progress  # looked at first: a call that ends in between can make the count too small, never too large
-        running = self.context.running
-        done = running.done if running is not None else 0
-        if running is None or not done:
-            return progress
-        return Progress(running.batch.slice(done - 1, done).last, progress.count + done)
+        """What may be checkpointed now, with what a running call has done."""
+        return self._delivery.snapshot()
 
     # -- called by the reader -------------------------------------------------------------------------------------
 
     def offer(self, batch: Batch) -> bool:
         """Take a batch. False if it does not rise above what came before: the reader must be opened again."""
-        if self.newest is not None and not self.newest < batch.first:
-            return False
-        self.newest = batch.last
-        self._offered += len(batch)
-        self._offered_bytes += weight_of(batch)
-        self._inbox.append(batch)
-        self._signal.set()
-        return True
+        return self._intake.offer(batch)
 
     def offer_end(self, children: tuple[Partition, ...]) -> None:
         """No record will follow."""
-        self._inbox.append(_EndMark(children))
-        self._signal.set()
+        self._intake.offer_mark(EndMark(children))
 
     def offer_caught_up(self) -> None:
         """Everything that was there has been offered."""
-        self._inbox.append(_CaughtUpMark())
-        self._signal.set()
+        self._intake.offer_mark(CaughtUpMark())
 
     # -- called by the control thread -----------------------------------------------------------------------------
 
     def end(self, ending: Ending) -> None:
         """Begin no further call. A later ending may replace an earlier one: revoked by lost, never the other way round."""
-        if self._ending is None or ending.kind != "revoked":
-            self._ending = ending
-        self.context.lost = self.context.lost or ending.kind != "revoked"
-        self.context.ending = True
-        self._signal.set()
+        self._life.end(ending)
 
     def count_at(self, position: Position) -> int:
         """How many records at or before `position` are done, as far as whole batches tell. `position` must not go back."""
-        while self._marks and self._marks[0].position is not None and self._marks[0].position <= position:
-            self._counted = self._marks.popleft().count  # kept: the save that asks may fail, and ask again
-        return self._counted
+        return self._intake.count_at(position)
 
     def ask_flush(self) -> None:
         """Have `flush` called before the next batch, for a checkpoint."""
-        self.flush_asked = True
-        self._signal.set()
+        self._flushing.ask()
+
+    @property
+    def valid_until(self) -> float:
+        """No call is begun at or after this (monotonic)."""
+        return self._life.valid_until
+
+    @valid_until.setter
+    def valid_until(self, at: float) -> None:
+        self._life.valid_until = at
+
+    @property
+    def saved_count(self) -> int:
+        """How many records of this assignment lie at or below the saved checkpoint."""
+        return self._intake.saved_count
+
+    @saved_count.setter
+    def saved_count(self, count: int) -> None:
+        self._intake.saved_count = count
+
+    @property
+    def checkpoint_at(self) -> int:
+        """The count of done records at which a checkpoint is asked for before its interval."""
+        return self._intake.checkpoint_at
+
+    @checkpoint_at.setter
+    def checkpoint_at(self, count: int) -> None:
+        self._intake.checkpoint_at = count
+
+    @property
+    def submitted(self) -> Position | None:
+        """The last position that `context.checkpoint` was told. Written on the thread that tells it."""
+        return self._intake.submitted
+
+    @submitted.setter
+    def submitted(self, position: Position) -> None:
+        self._intake.submitted = position
 
     # -- the assignment, in order ---------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """From `initialize` to `close`."""
+        if (overdue := self._overdue()) is None:
+            await self._run()
+            return
+        self._life.runtime.control.spawn(f"overdue-{self.partition}", overdue.watch(), lambda _: None)
+        try:
+            await self._run()
+        finally:
+            overdue.stop()
+
+    def _overdue(self) -> Overdue | None:
+        limit = self._life.limits.process_timeout_seconds
+        if limit is None:
+            return None
+        tell = functools.partial(self._events.hook_failed, "process")
+        return Overdue(self._life.runtime, lambda: self._delivery.calls(), limit, tell, is_cut=self._caller.is_async)
+
+    async def _run(self) -> None:
         initialized = await self._initialize()
         self.ready.resolve(initialized)
         told = not initialized  # a processor that never was initialized only hears `close`
         if initialized:
-            children = await self._deliver()
+            children = await self._delivery.run()
+            if children is None and self._life.ending is None:  # it was careful, and that is over
+                self._delivery = self._by_key()
+                children = await self._delivery.run()
             if children is not None:
                 told = await self._end(children)
-        if not told and self._is("revoked"):
+        if not told and self._life.ends_by("revoked"):
             told = await self._revoke()
-        if not told and self._is("lost"):
+        if not told and self._life.ends_by("lost"):
             await self._lose()
-        if not self._is("abandoned"):
-            await self._hook("close", self._caller.close(self._carrier))
-        self._carrier.release()
+        if not self._life.ends_by("abandoned"):
+            await self._hook("close", self._caller.close(self._life.carrier))
+        self._life.carrier.release()
+
+    def _by_key(self) -> Keyed:
+        return Keyed(self._life, self._caller, self._intake, self._failures)
 
     async def _initialize(self) -> bool:
         """True when it has returned; it is retried like a batch."""
-        attempt = 0
-        halts = 0
-        while self._ending is None:
-            attempt += 1
-            self.context.attempt = attempt
+        life, trouble = self._life, self._trouble
+        while life.ending is None:
+            self.context.attempt = trouble.attempt + 1
             try:
-                await self._caller.make(self._carrier)
-                await self._caller.initialize(self._carrier, self.context)
+                await life.hook(self._caller.make(life.carrier))
+                await life.hook(self._caller.initialize(life.carrier, self.context))
+            except ConfigurationError as error:
+                await self._failures.sit_out(trouble, self._failures.stop(trouble, error))  # no attempt can mend that
             except Exception as error:
-                attempt, halts = await self._after_failure("initialize", error, attempt, halts)
+                await self._failures.sit_out(trouble, self._failures.after(trouble, error, "initialize"))
             else:
-                self._recover(halts)
+                self._failures.passed(trouble)
                 return True
         return False
 
-    async def _deliver(self) -> tuple[Partition, ...] | None:
-        """Call the processor until the assignment ends. The children if the partition has ended, else None."""
-        inbox = self._inbox
-        while self._ending is None:
-            if self.flush_asked:
-                await self._flush_or_give_up()
-            if not inbox:
-                await self._signal.wait()
-                continue
-            item = inbox.popleft()
-            if isinstance(item, Batch):
-                await self._process(await self._fill(item))
-                await self._carrier.give_way()
-            elif isinstance(item, _EndMark):
-                return item.children
-            else:
-                self._events.caught_up()
-        return None
-
-    async def _fill(self, batch: Batch) -> Batch:
-        """Join what waits behind it, up to MAX_BATCH; wait for more up to MAX_WAIT."""
-        limit = self._limits.max_batch
-        if len(batch) > limit:
-            self._inbox.appendleft(batch.slice(limit, len(batch)))
-            return batch.slice(0, limit)
-        until = self._runtime.monotonic() + self._limits.max_wait_seconds if self._limits.max_wait_seconds else None
-        parts = [batch]
-        count = len(batch)
-        caught_up: list[_CaughtUpMark] = []
-        while count < limit and self._ending is None:
-            while self._inbox and isinstance(self._inbox[0], _CaughtUpMark):  # it does not end a batch: more may follow
-                self._inbox.popleft()
-                caught_up = [_CaughtUpMark()]
-            if self._inbox:
-                following = self._inbox[0]
-                if not isinstance(following, Batch) or count + len(following) > limit:
-                    break
-                parts.append(following)
-                count += len(following)
-                self._inbox.popleft()
-                continue
-            if until is None or (left := until - self._runtime.monotonic()) <= 0:
-                break
-            if self.flush_asked:
-                await self._flush_or_give_up()
-            await self._signal.wait(left)
-        self._inbox.extendleft(caught_up)
-        return Batch.join(parts)
-
-    async def _process(self, batch: Batch) -> None:
-        """One batch until it is done or the assignment ends."""
-        attempt = halts = 0
-        rest: Batch | None = batch
-        while rest is not None and self._ending is None:
-            attempt += 1
-            self.context.attempt = attempt
-            rest.delivered = self._runtime.unix_time()
-            # A record that is tried again is tried alone: those behind it are first attempts.
-            now = rest if attempt == 1 or self._caller.by == "batch" else rest.slice(0, 1)
-            result = await self._caller.process(self._carrier, now, self.context)
-            if self.context.lost:
-                return
-            if result.count:
-                done, rest = _split(rest, result.count)
-                self._finish(done)
-                self._recover(halts)
-                attempt, halts = int(result.failure is not None), 0  # what has failed now has failed for the first time
-            if result.failure is None:
-                continue
-            rest = self._after_submitted(rest)
-            if rest is None:
-                self._recover(halts)
-            else:
-                attempt, halts = await self._after_failure(rest.first, result.failure, attempt, halts)
-
-    def _finish(self, batch: Batch) -> None:
-        """These records are done: they may be checkpointed, and their memory is free."""
-        self.progress = Progress(batch.last, self.progress.count + len(batch))
-        if self._caller.is_manual:
-            self._marks.append(self.progress)
-        self._finished_bytes += weight_of(batch)
-        if self.progress.count >= self.checkpoint_at != self._nudged_at:
-            self._nudged_at = self.checkpoint_at  # once for each save, not for each batch
-            self._events.checkpoint_due()
-        self._make_room()
-
-    def _after_submitted(self, rest: Batch | None) -> Batch | None:
-        """What a retry delivers: nothing at or before a position that the processor has checkpointed itself."""
-        if rest is None or self.submitted is None or self.submitted < rest.first:
-            return rest
-        count = sum(1 for record in rest if record.position <= self.submitted)
-        done, rest = _split(rest, count)
-        self._finish(done)
-        return rest
-
-    # -- failures -------------------------------------------------------------------------------------------------
-
-    async def _after_failure(self, where: object, failure: object, attempt: int, halts: int) -> tuple[int, int]:
-        """Report, decide, wait. The attempt and the halts to go on from."""
-        error = _as_error(failure)
-        self._events.attempt_failed(error, attempt)
-        policy = self._limits.retry
-        rejected = isinstance(failure, (Reject, *self._caller.reject_on))
-        if isinstance(failure, Stop) or rejected or policy.exhausted(attempt):
-            return await self._give_up(where, error, failure, attempt, halts)
-        asked = failure.after if isinstance(failure, Retry) else None
-        await self._wait(policy.delay(attempt, self._runtime.random()) if asked is None else asked)
-        return attempt, halts
-
-    async def _give_up(self, where: object, error: BaseException, failure: object, attempt: int, halts: int) -> tuple[int, int]:
-        """The failure policy: `halt` waits long and tries again, `stop` drains the process."""
-        subject = where if isinstance(where, str) else f"record {self.partition}/{where}"
-        final = RetriesExhaustedError(
-            f"{subject} failed after {attempt} attempt{'s' if attempt > 1 else ''}: {type(error).__name__}: {error}",
-            record=f"{self.partition}/{where}",
-            attempts=attempt,
-            fix="mend the processor; the record is delivered again, nothing was skipped",
-        )
-        final.__cause__ = error
-        self.is_halted = True
-        if isinstance(failure, Stop) or self._limits.on_failure == "stop":
-            self._events.stop_asked(final)
-            while self._ending is None:
-                await self._signal.wait()
-            return attempt, halts
-        self._events.halt(final)
-        await self._wait(halt_delay(halts + 1))
-        return 0, halts + 1
-
-    def _recover(self, halts: int) -> None:
-        if halts:
-            self.is_halted = False
-            self._events.recovered()
-
-    async def _wait(self, seconds: float) -> None:
-        """Wait, but not longer than the assignment lasts. Flushes are not held up by a retry."""
-        until = self._runtime.monotonic() + seconds
-        while self._ending is None and (left := until - self._runtime.monotonic()) > 0:
-            if self.flush_asked and not self.is_halted:
-                await self._flush()
-            await self._signal.wait(left)
-
-    async def _flush_or_give_up(self) -> None:
-        """A flush that fails is tried again at the next interval, and then goes to the failure policy."""
-        halts = 0
-        while not await self._flush() and self._limits.retry.exhausted(self._flush_failures) and self._ending is None:
-            assert self._flush_error is not None
-            _, halts = await self._give_up("flush", self._flush_error, self._flush_error, self._flush_failures, halts)
-        self._recover(halts)
-
-    # -- the end --------------------------------------------------------------------------------------------------
-
-    async def _flush(self) -> bool:
-        """Call `flush`; only what was finished before it may be checkpointed. Failing again and again, it is a failure like another."""
-        self.flush_asked = False
-        progress = self.progress
-        try:
-            await self._caller.flush(self._carrier, self.context)
-        except Exception as error:
-            self._events.hook_failed("flush", error)
-            self._flush_error = error
-            self._flush_failures += 1
-            return False
-        self.flushed = progress
-        self._flush_failures = 0
-        self._events.checkpoint_due()
-        return True
-
     async def _revoke(self) -> bool:
         """Still the owner: flush, save, tell, save what that submitted. False if the partition was lost on the way."""
-        assert self._ending is not None
-        self.context.reason = self._ending.reason
+        life = self._life
+        assert life.ending is not None
+        self.context.reason = life.ending.reason
         if self.flushes:
-            await self._flush()
-        if not self._is("revoked") or not await self._carrier.wait(self._events.settle("revoke")):
+            await self._flushing.flush()
+        if not life.ends_by("revoked") or not await life.carrier.wait(self._events.settle("revoke")):
             return False
-        await self._hook("partition_revoked", self._caller.revoked(self._carrier, self.context))
-        await self._carrier.wait(self._events.settle("revoke"))
+        await self._hook("partition_revoked", self._caller.revoked(life.carrier, self.context))
+        await life.carrier.wait(self._events.settle("revoke"))
         return True
 
     async def _end(self, children: tuple[Partition, ...]) -> bool:
         """Everything is delivered: flush, tell, save END. Asked again with back-off until END is saved; False if it never was."""
+        life, trouble, retry = self._life, self._trouble, self._life.limits.retry
         self.context.children = children
-        self.at_end = True
-        attempt = halts = refusals = 0
-        while self._ending is None:
-            attempt += 1
-            self.context.attempt = attempt
+        refusals = 0
+        while life.ending is None:
+            self.context.attempt = trouble.attempt + refusals + 1
+            self.at_end = False  # in `flush` a checkpoint without a position is not END yet
             try:
                 if self.flushes:
-                    await self._caller.flush(self._carrier, self.context)
-                    self.flushed = self.progress
-                await self._caller.ended(self._carrier, self.context)
+                    await life.hook(self._caller.flush(life.carrier, self.context))
+                    self._flushing.flushed = self.progress
+                self.at_end = True
+                await life.hook(self._caller.ended(life.carrier, self.context))
             except Exception as error:
-                attempt, halts = await self._after_failure("partition_ended", error, attempt, halts)
+                await self._failures.sit_out(trouble, self._failures.after(trouble, error, "partition_ended"))
                 continue
-            self._recover(halts)
-            halts = 0
-            if await self._carrier.wait(self._events.settle("end")):
-                self._recover(int(self.is_halted))
+            if not refusals:
+                self._failures.passed(trouble)
+            if await life.carrier.wait(self._events.settle("end")):
+                self._failures.passed(trouble)
                 self._events.ended()
                 return True
             refusals += 1
-            if self._limits.retry.exhausted(refusals) and not self.is_halted and self._ending is None:
+            if retry.exhausted(refusals) and not self._failures.is_halted and life.ending is None:
                 self._refused_end(refusals)
-            await self._wait(self._limits.retry.delay(attempt, self._runtime.random()))
+            await life.wait(retry.delay(refusals, life.runtime.random()))
+        self.at_end = False  # a checkpoint in `partition_revoked` is not END: `partition_ended` has not returned
         return False
 
     def _refused_end(self, times: int) -> None:
         """It is asked again for as long as it takes, but health says why children wait."""
-        self.is_halted = True
-        self._events.halt(
-            RetriesExhaustedError(
-                f"{self.partition} has ended, but partition_ended has not checkpointed END ({times} times asked)",
-                attempts=times,
-                fix="call context.checkpoint() in partition_ended when everything is done",
-            )
+        by_hook = self._caller.hears_end
+        missing = "partition_ended has not checkpointed END" if by_hook else "its last record has not been checkpointed"
+        error = RetriesExhaustedError(
+            f"{self.partition} has ended, but {missing} ({times} times asked)",
+            attempts=times,
+            fix=f"call context.checkpoint() {'in partition_ended ' if by_hook else ''}when everything is done",
         )
+        self._trouble.error = error
+        self._failures.halt(self._trouble, error)
 
     async def _lose(self) -> None:
-        assert self._ending is not None
-        lost = LostContext(self.partition, self.context.epoch, self._ending.reason)
-        await self._hook("partition_lost", self._caller.lost(self._carrier, lost))
+        life = self._life
+        assert life.ending is not None
+        lost = LostContext(self.partition, self.context.epoch, life.ending.reason)
+        await self._hook("partition_lost", self._caller.lost(life.carrier, lost))
 
-    def _is(self, kind: str) -> bool:
-        return self._ending is not None and self._ending.kind == kind
-
-    async def _hook(self, name: str, call: object) -> bool:
-        """A hook that must not hold up the release: what it raises is reported. True if it returned."""
+    async def _hook(self, name: str, call: Coroutine[object, object, None]) -> None:
+        """A hook that must not hold up the release: what it raises is reported."""
         try:
-            await call  # type: ignore[misc]
+            await self._life.hook(call)
         except Exception as error:
             self._events.hook_failed(name, error)
-            return False
-        return True
-
-
-def _split(batch: Batch, count: int) -> tuple[Batch, Batch | None]:
-    if count >= len(batch):
-        return batch, None
-    return batch.slice(0, count), batch.slice(count, len(batch))
-
-
-def _as_error(failure: object) -> BaseException:
-    if isinstance(failure, BaseException):
-        return failure
-    return RuntimeError(str(failure))
+            if isinstance(error, Exited):
+                self._events.stop_asked(error)

@@ -6,13 +6,17 @@ Children of an ended partition start when all their parents have ended.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from streamkit.engine.ownership.group import Owner
+from streamkit.engine.ownership.protocol import Owner
 from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition
+from streamkit.plugin import Event
 
 __all__ = ["StaticOwnership", "with_unfinished"]
+
+AGAIN_SECONDS = 30.0
+"""Two processes that were told the same partition would fence each other as fast as they can."""
 
 
 def with_unfinished(found: Sequence[Partition], everything: Sequence[Partition], stored: Sequence[Checkpoint]) -> Sequence[Partition]:
@@ -31,6 +35,11 @@ def with_unfinished(found: Sequence[Partition], everything: Sequence[Partition],
 class StaticOwnership:
     """Assigns once, and again at every end."""
 
+    reader_knows = False
+    again_seconds = AGAIN_SECONDS
+    deals_leases = False
+    leases = None
+
     def __init__(self, owner: Owner, wanted: Sequence[str]) -> None:
         """`wanted`: partition ids; empty: all."""
         self._owner = owner
@@ -38,19 +47,30 @@ class StaticOwnership:
         self._waiting: dict[Partition, set[str]] = {}
         self._assigned: set[Partition] = set()
 
-    def begin(self, partitions: Sequence[Partition]) -> None:
+    problem: Exception | None = None
+
+    def waiting(self) -> Mapping[Partition, Collection[str]]:
+        return {partition: frozenset(parents) for partition, parents in tuple(self._waiting.items())}
+
+    def begin(self, known: Sequence[Partition]) -> None:
         """Take those that we were told. Raises ConfigurationError if one of them does not exist."""
-        ids = {partition.id for partition in partitions}
+        ids = {partition.id for partition in known}
         if missing := sorted(self._wanted - ids):
             raise ConfigurationError(
                 f"there is no partition {', '.join(missing)}",
                 setting="STREAMKIT_PARTITIONS",
                 fix=f"there are {', '.join(sorted(ids)[:20])}",
             )
-        present = {(partition.stream, partition.id) for partition in partitions}
-        for partition in partitions:
+        present = {(partition.stream, partition.id) for partition in known}
+        for partition in known:
             if not self._wanted or partition.id in self._wanted:
                 self._take(partition, {p for p in partition.parents if (partition.stream, p) in present})
+
+    def heard(self, event: Event) -> None:
+        """No reader of ours says who owns what."""
+
+    async def before_end(self, partition: Partition, children: Sequence[Partition]) -> None:
+        """Children are found by discovery after a restart."""
 
     def ended(self, partition: Partition, children: Sequence[Partition]) -> None:
         """A partition has ended and that is saved: its children come one parent nearer."""
@@ -63,6 +83,18 @@ class StaticOwnership:
                 if not parents:
                     del self._waiting[child]
                     self._take(child, set())
+
+    def over(self, partition: Partition) -> None:
+        """It stays ours by decree."""
+
+    def drain(self) -> None:
+        """Nothing is taken without an end."""
+
+    async def stop(self, seconds: float) -> None:
+        """Nobody else is waiting for it."""
+
+    def abandon(self) -> None:
+        """There is nobody to be told."""
 
     def _take(self, partition: Partition, parents: set[str]) -> None:
         if partition in self._assigned:

@@ -8,19 +8,25 @@ production and, with every carrier on one virtual loop, in a simulation.
 
 from streamkit.engine.runtime.carriers import BlockingCalls, Carrier, Runtime
 from streamkit.engine.runtime.loops import LoopCarrier
-from streamkit.engine.runtime.primitives import Mailbox, Promise, Signal, Task, is_being_stopped, taking_turns
-from streamkit.engine.runtime.production import ThreadRuntime
+from streamkit.engine.runtime.primitives import Mailbox, OnEnd, Promise, Signal, Task, is_being_stopped, taking_turns
+from streamkit.engine.runtime.production import LoopThread, ThreadRuntime
+from streamkit.engine.runtime.stacks import stack_of, stacks, this_thread
 
 __all__ = [
     "BlockingCalls",
     "Carrier",
     "LoopCarrier",
+    "LoopThread",
     "Mailbox",
+    "OnEnd",
     "Promise",
     "Runtime",
     "Signal",
     "Task",
     "ThreadRuntime",
     "is_being_stopped",
+    "stack_of",
+    "stacks",
     "taking_turns",
+    "this_thread",
 ]

@@ -66,6 +66,14 @@ class Carrier(ABC):
     async def call_async(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         """Call a user's `async def` function. Only on loop carriers."""
 
+    async def call_within(self, seconds: float, function: Callable[..., Awaitable[T]], *args: object) -> T:
+        """The same, cancelled after `seconds`, with TimeoutError. What swallows the cancellation is waited for, and its result counts."""
+        raise RuntimeError("a coroutine function was called on a carrier without a loop")
+
+    def stack(self) -> str:
+        """What runs here now, innermost frame last, as text; empty if that is not known. From any thread."""
+        return ""
+
     @abstractmethod
     def release(self) -> None:
         """Nothing more will be called here."""
@@ -101,6 +109,10 @@ class Runtime(ABC):
     def blocking(self, name: str) -> BlockingCalls:
         """One thread for one adapter's blocking calls, started with the first call."""
 
+    def ask_user_loop(self, answer: Callable[[], None]) -> bool:
+        """Have the user's loop call `answer` soon. False: no code of the user's runs in a loop of its own."""
+        return False
+
     async def vacate(self) -> None:  # noqa: B027 - most runtimes were lent nothing
         """Cancel what of ours still runs in a loop that was lent to us, on the control carrier. Loops of our own end with `stop`."""
 
@@ -114,6 +126,10 @@ class BlockingCalls(ABC):
 
     @abstractmethod
     async def call(self, function: Callable[..., T], *args: object) -> T: ...
+
+    def stack(self) -> str:
+        """Where the call is that runs now; empty if none does, or it is not known."""
+        return ""
 
     @abstractmethod
     def stop(self) -> None: ...

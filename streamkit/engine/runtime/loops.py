@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import traceback
+import types
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import TypeVar
 
@@ -24,11 +26,15 @@ class _LoopSignal(Signal):
         self._waiter: asyncio.Future[None] | None = None
 
     def set(self) -> None:
+        if self._flag:
+            return  # whoever set it has seen to the rest, and the waiter looks for what is new after it has woken
         # The flag goes up before the waiter is looked for, and `wait` looks the other way round: no wake-up is lost.
         self._flag = True
         if self._waiter is not None:
+            # From its own thread the loop need not be woken, which costs a system call and the interpreter's lock.
+            is_here = asyncio._get_running_loop() is self._loop
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._wake)
+                (self._loop.call_soon if is_here else self._loop.call_soon_threadsafe)(self._wake)
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -76,6 +82,15 @@ class _LoopTask(Task):
 
         self.task.add_done_callback(ended)
 
+    def stack(self) -> str:
+        """Where it waits: the frames of the coroutines that await each other, innermost last. Empty while it runs."""
+        lines: list[str] = []
+        awaited = self.task.get_coro() if self.task is not None and not self.task.done() else None
+        while isinstance(awaited, types.CoroutineType) and awaited.cr_frame is not None:
+            lines += traceback.format_list(traceback.extract_stack(awaited.cr_frame, limit=1))
+            awaited = awaited.cr_await
+        return "".join(lines).rstrip()
+
 
 class LoopCarrier(Carrier):
     """Coroutines as tasks of one asyncio loop, which somebody else runs."""
@@ -83,12 +98,14 @@ class LoopCarrier(Carrier):
     def __init__(self, loop: asyncio.AbstractEventLoop, calls: BlockingCalls) -> None:
         self.loop = loop
         self._calls = calls
+        self._last: _LoopTask | None = None
+        """What was spawned last; a carrier of one assignment has only that."""
 
     def signal(self) -> Signal:
         return _LoopSignal(self.loop)
 
     def spawn(self, name: str, coroutine: Coroutine[object, object, object], on_end: OnEnd) -> Task:
-        task = _LoopTask(self.loop)
+        self._last = task = _LoopTask(self.loop)
         self.loop.call_soon_threadsafe(task.start, name, coroutine, on_end)
         return task
 
@@ -111,6 +128,19 @@ class LoopCarrier(Carrier):
 
     async def call_async(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         return await function(*args)
+
+    async def call_within(self, seconds: float, function: Callable[..., Awaitable[T]], *args: object) -> T:
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                return await function(*args)
+        except TimeoutError as error:
+            if limit.expired() and isinstance(error.__cause__, asyncio.CancelledError):
+                raise TimeoutError(f"not done within {seconds:g}s, cancelled") from None
+            raise  # the code's own
+
+    def stack(self) -> str:
+        return self._calls.stack() or (self._last.stack() if self._last is not None else "")
 
     def release(self) -> None:
         self._calls.stop()

@@ -7,7 +7,7 @@ import contextlib
 import random
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 
 from streamkit.engine.runtime.carriers import BlockingCalls, Carrier, Runtime
@@ -15,12 +15,17 @@ from streamkit.engine.runtime.loops import LoopCarrier
 from streamkit.engine.runtime.primitives import OnEnd, Promise, Task
 from streamkit.engine.runtime.threads import ThreadCalls, ThreadCarrier
 
-__all__ = ["ThreadRuntime"]
+__all__ = ["LoopThread", "ThreadRuntime"]
 
 VACATE_SECONDS = 1.0
 
 
-class _LoopThread:
+def _now() -> float:
+    """Seconds that only rise, also while the machine sleeps: a lease runs out meanwhile. `time.monotonic` stands still then on Linux."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
+class LoopThread:
     """An asyncio loop in a daemon thread of its own."""
 
     def __init__(self, name: str) -> None:
@@ -86,16 +91,16 @@ class ThreadRuntime(Runtime):
 
         Such a loop is for one app: `vacate` ends all that it has begun there.
         """
-        self._control = _LoopThread("control")
-        self._io = _LoopThread("io")
+        self._control = LoopThread("control")
+        self._io = LoopThread("io")
         self.control = self._control.carrier
         self.io = self._io.carrier
-        self._user_thread: _LoopThread | None = None
+        self._user_thread: LoopThread | None = None
         self._lent_loop = user_loop
         self._lodgers: list[_Lodger] = []
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return _now()
 
     def unix_time(self) -> float:
         return time.time()
@@ -107,7 +112,7 @@ class ThreadRuntime(Runtime):
         if self._lent_loop is not None:
             return _LentCarrier(self._lent_loop, name, self._lodgers)
         if self._user_thread is None:
-            self._user_thread = _LoopThread("user")
+            self._user_thread = LoopThread("user")
         return LoopCarrier(self._user_thread.loop, ThreadCalls(name))
 
     def thread(self, name: str) -> Carrier:
@@ -115,6 +120,14 @@ class ThreadRuntime(Runtime):
 
     def blocking(self, name: str) -> BlockingCalls:
         return ThreadCalls(name)
+
+    def ask_user_loop(self, answer: Callable[[], None]) -> bool:
+        loop = self._lent_loop or (self._user_thread.loop if self._user_thread is not None else None)
+        if loop is None:
+            return False
+        with contextlib.suppress(RuntimeError):  # closed: nobody is kept waiting there
+            loop.call_soon_threadsafe(answer)
+        return True
 
     async def vacate(self) -> None:
         signal = self.control.signal()

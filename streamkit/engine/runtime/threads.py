@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from streamkit.engine.runtime.carriers import BlockingCalls, Carrier
 from streamkit.engine.runtime.primitives import OnEnd, Promise, Signal, Task
+from streamkit.engine.runtime.stacks import stack_of, this_thread
 
 __all__ = ["ThreadCalls", "ThreadCarrier", "drive"]
 
@@ -41,6 +42,7 @@ class _Nothing(Task):
 class ThreadCarrier(Carrier):
     def __init__(self, name: str) -> None:
         self._name = name
+        self._ident: int | None = None
 
     def signal(self) -> Signal:
         return _ThreadSignal()
@@ -48,6 +50,7 @@ class ThreadCarrier(Carrier):
     def spawn(self, name: str, coroutine: Coroutine[object, object, object], on_end: OnEnd) -> Task:
         def body() -> None:
             error: BaseException | None = None
+            self._ident = this_thread()
             try:
                 drive(coroutine)
             except BaseException as caught:
@@ -75,6 +78,9 @@ class ThreadCarrier(Carrier):
     async def call_async(self, function: Callable[..., Awaitable[T]], *args: object) -> T:
         raise RuntimeError(f"{self._name}: a coroutine function was called on a thread carrier")
 
+    def stack(self) -> str:
+        return stack_of(self._ident)
+
     def release(self) -> None:
         """The thread ends with its coroutine."""
 
@@ -95,15 +101,21 @@ class ThreadCalls(BlockingCalls):
         self._signal = _ThreadSignal()
         self._jobs: deque[Callable[[], None] | None] = deque()
         self._thread: threading.Thread | None = None
+        self._is_calling = False
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
         promise: Promise[T] = Promise()
 
         def job() -> None:
+            self._is_calling = True
             try:
-                promise.resolve(function(*args))
+                result = function(*args)
             except BaseException as error:
+                self._is_calling = False
                 promise.fail(error)
+            else:
+                self._is_calling = False
+                promise.resolve(result)
 
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=f"streamkit-{self._name}", daemon=True)
@@ -120,6 +132,10 @@ class ThreadCalls(BlockingCalls):
             if job is None:
                 return
             job()
+
+    def stack(self) -> str:
+        thread = self._thread
+        return stack_of(thread.ident) if thread is not None and self._is_calling else ""
 
     def stop(self) -> None:
         if (thread := self.let_go()) is not None:

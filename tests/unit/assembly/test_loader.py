@@ -12,6 +12,7 @@ import pytest
 from pydantic import BaseModel
 
 from streamkit.assembly.loader import ExplainedSetting, Loaded, load
+from streamkit.assembly.sources import UNSET
 from streamkit.errors import ConfigurationError
 from streamkit.model import StartPosition
 
@@ -93,6 +94,12 @@ def test_empty_means_unset(files: Files) -> None:
 
 def test_store_unset_is_none_because_the_broker_decides() -> None:
     assert loaded().settings.store is None
+
+
+def test_code_may_say_that_nobody_gives_a_setting() -> None:
+    result = loaded(overrides={"max_batch": UNSET, "max_partitions": None}, MAX_BATCH="5", MAX_PARTITIONS="3")
+    assert (result.settings.max_batch, result.origins["STREAMKIT_MAX_BATCH"]) == (1000, "default")
+    assert result.settings.max_partitions == 3, "None says nothing"
 
 
 def test_broker_store_and_dead_letter_select_plugins() -> None:

@@ -21,7 +21,7 @@ from streamkit.errors import (
     UnknownPluginError,
     UnsupportedError,
 )
-from streamkit.plugin import Plugin, hookimpl
+from streamkit.plugin import Plugin, hookimpl, register
 
 
 class NoSettings(BaseModel):
@@ -65,7 +65,7 @@ class Site:
 
 GOOD = """
 from pydantic import BaseModel
-from streamkit.plugin import Plugin, hookimpl
+from streamkit.plugin import Plugin, hookimpl, register
 
 class NatsSettings(BaseModel):
     url: str = ""
@@ -192,6 +192,15 @@ def test_a_name_that_is_taken_is_refused_in_code(empty: Registry) -> None:
     with pytest.raises(PluginConflictError, match="plugin 'fake' is offered by code and code"):
         empty.register(introduces(plugin("fake")))
     assert empty.select("fake").name == "fake"
+
+
+def test_what_a_program_registers_is_known_to_every_registry_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.plugin.plugin._registered", [])
+    module = introduces(plugin("fake", store="a:B"))
+    register(module)
+    register(module)
+    assert Registry().select("fake", "store").store == "a:B"
+    assert "fake" not in Registry(installed=()).names
 
 
 def test_registering_a_plugin_twice_is_refused(empty: Registry) -> None:

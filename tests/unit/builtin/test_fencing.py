@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamkit.builtin import fencing
 from streamkit.errors import CheckpointPositionError, FencedError
-from streamkit.model import Checkpoint, StartPosition
+from streamkit.model import Checkpoint, Partition, StartPosition
 from streamkit.plugin import Grant
 from tests.conformance.stores import after, partition
 
@@ -58,7 +58,25 @@ def test_a_start_without_a_position_comes_before_every_position_and_is_never_ret
             fencing.saved(row, Checkpoint(partition(), start), Grant(1))
 
 
-def test_an_equal_save_is_the_very_same_row() -> None:
+def test_an_equal_save_keeps_the_very_same_checkpoint_and_is_a_sign_of_life() -> None:
     row = fencing.saved(fencing.claimed(None, partition(), "w", 0), after(3), Grant(1))
-    assert fencing.saved(row, after(3), Grant(1)) is row
-    assert fencing.saved(row, after(3, metadata="other"), Grant(1)) is not row
+    again = fencing.saved(row, after(3), Grant(1))
+    assert again.checkpoint is row.checkpoint
+    assert again.version == row.version + 1
+    other = fencing.saved(row, after(3, metadata="other"), Grant(1))
+    assert other.checkpoint is not row.checkpoint
+
+
+def test_a_row_that_nobody_owns_accepts_no_grant() -> None:
+    for row in (None, fencing.Row(3), fencing.overwritten(fencing.Row(2, "w"), after(1)), fencing.forgotten(fencing.Row(2, "w"))):
+        with pytest.raises(FencedError):
+            fencing.checked(row, partition(), Grant(3))
+    assert fencing.checked(fencing.Row(3, "w"), partition(), Grant(3)).owner == "w"
+
+
+def test_what_is_known_of_another_incarnation_is_forgotten() -> None:
+    stored = Partition("orders", "0", incarnation="c/1", parents=("p",), children=("x",), key_range=(0, 9), extra={"a": "b"})
+    found = fencing.known(stored, Partition("orders", "0", incarnation="c/2", children=("y",), key_range=(0, 5), ended=True))
+    assert (found.incarnation, found.parents, found.children, found.key_range, found.ended) == ("c/2", (), (), (0, 5), False)
+    found = fencing.known(stored, Partition("orders", "0", children=("y",), key_range=(0, 5)))
+    assert (found.incarnation, found.parents, found.children, found.key_range) == ("c/1", ("p",), ("x",), (0, 5))

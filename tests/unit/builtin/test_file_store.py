@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from streamkit.builtin import file
 from streamkit.builtin.file import FileSettings, FileStore
+from streamkit.builtin.file import store as file
+from streamkit.builtin.file.disk import sync_folder
 from streamkit.errors import ConfigurationError, StoreUnavailableError
 from tests.conformance.context import PlainContext
 from tests.conformance.stores import after, opened, partition
@@ -127,7 +128,7 @@ def test_content_is_synced_before_it_gets_its_name_and_the_name_before_the_answe
         async with opened("file", tmp_path) as store:
             claim = await store.claim(partition(), "w", 0)
             steps: list[str] = []
-            fsync, replace, sync_folder = os.fsync, Path.replace, file._sync_folder
+            fsync, replace = os.fsync, Path.replace
 
             def noted(name: str, function: Any) -> Any:
                 def call(*args: Any) -> Any:
@@ -138,7 +139,7 @@ def test_content_is_synced_before_it_gets_its_name_and_the_name_before_the_answe
 
             monkeypatch.setattr(os, "fsync", noted("sync", fsync))
             monkeypatch.setattr(Path, "replace", noted("replace", replace))
-            monkeypatch.setattr(file, "_sync_folder", noted("folder", sync_folder))
+            monkeypatch.setattr("streamkit.builtin.file.store.sync_folder", noted("folder", sync_folder))
             await store.save([(after(1), claim.grant)])
             assert steps == ["sync", "replace", "folder", "sync"]
             steps.clear()

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from streamkit.assembly.registry import PluginDescription, Registry
 from streamkit.builtin.memory import MemoryBroker, MemoryLog, MemorySettings, MemoryStore
-from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.plugin import Budget
+from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
+from streamkit.plugin import Budget, Claim
 from tests.conformance.context import PlainContext
 
 if TYPE_CHECKING:
@@ -80,7 +83,7 @@ def test_explain_shows_the_settings_also_of_what_would_not_start(cli: CommandLin
     answer = cli("explain", CONCURRENCY="4")
     assert answer.code == 2
     assert "STREAMKIT_CONCURRENCY" in answer.out
-    assert answer.err.startswith("streamkit: STREAMKIT_CONCURRENCY: 4 is not built yet")
+    assert answer.err.startswith("streamkit: STREAMKIT_CONCURRENCY: 4 ")
 
 
 def test_plugins_lists_roles_capabilities_and_what_is_broken(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,22 +106,28 @@ def test_plugins_lists_roles_capabilities_and_what_is_broken(cli: CommandLine, m
 
 def test_partitions_shows_tip_checkpoint_lag_owner_and_why_one_does_not_move(cli: CommandLine) -> None:
     fill(partitions=4)
-    put("0", StartPosition.after(Position(9)), owner="worker-1")
+    put("0", StartPosition.after(Position(9)), owner="worker-1", epoch=3)
     put("1", StartPosition.after(Position(4)), owner="worker-2")
     put("2", StartPosition.after(Position(40)))
     answer = cli("partitions")
     assert answer.out == (
-        "partition  tip  checkpoint  lag  owner     note\n"
-        "orders/0   9    after 9     0    worker-1  at its tip\n"
-        "orders/1   9    after 4     5    worker-2  group billing has no member\n"
-        "orders/2   9    after 40    0    -         its checkpoint lies beyond the tip: workers halt it\n"
-        "orders/3   9    -           -    -         group billing has no member\n"
+        "partition  tip  checkpoint  lag  owner     epoch  state      reason\n"
+        "orders/0   9    after 9     0    worker-1  3      caught up  at its tip\n"
+        "orders/1   9    after 4     5    worker-2  -      unowned    group billing has no member\n"
+        "orders/2   9    after 40    0    -         -      refused    its checkpoint lies beyond the tip: workers halt it\n"
+        "orders/3   9    -           -    -         -      unowned    group billing has no member\n"
         "\n"
         "group billing: 0 members\n"
     )
     join()
-    notes = [one["note"] for one in json.loads(cli("partitions", "--json").out)]
-    assert notes == ["at its tip", "", "its checkpoint lies beyond the tip: workers halt it", "no worker has started on it yet"]
+    rows = json.loads(cli("partitions", "--json").out)
+    assert [one["reason"] for one in rows] == [
+        "at its tip",
+        "",
+        "its checkpoint lies beyond the tip: workers halt it",
+        "no worker has started on it yet",
+    ]
+    assert [one["state"] for one in rows] == ["caught up", "behind", "refused", "new"]
 
 
 def test_partitions_disturbs_nobody(cli: CommandLine) -> None:
@@ -136,7 +145,7 @@ def test_partitions_shows_lineage_and_what_a_child_waits_for(cli: CommandLine) -
     log.append("orders", b"x")
     log.split("orders", parent.id)
     rows = json.loads(cli("partitions", "--json", MEMORY__SHAPE="kinesis", STORE="memory").out)
-    assert [row["note"] for row in rows][1:] == [f"waits for the end of {parent.id}"] * 2
+    assert [(row["state"], row["reason"]) for row in rows][1:] == [("waiting", f"waits for the end of {parent.id}")] * 2
     assert rows[0]["children"] == [rows[1]["partition"], rows[2]["partition"]]
     assert rows[0]["lag"] is None, "sequence numbers of this shape are no counts"
     assert cli("partitions", MEMORY__SHAPE="kinesis", STORE="memory").out.split()[:4] == ["partition", "parents", "children", "tip"]
@@ -257,3 +266,85 @@ def test_a_position_beyond_the_tip_is_refused_and_nothing_is_written(cli: Comman
     assert answer.code == 2
     assert answer.err.startswith("streamkit: orders/0: ")
     assert stored() == {}
+
+
+# -- partitions, asked of a worker --------------------------------------------------------------------------------------
+
+
+def answering(body: bytes) -> tuple[HTTPServer, str]:
+    """Somebody who answers `/status` with this."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Nobody reads it."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server, f"127.0.0.1:{server.server_port}"
+
+
+def status(**more: object) -> bytes:
+    line = {"stream": "orders", "partition": "1", "state": "halted", "owner": "w7", "epoch": 4, "reason": {"text": "halted: poison"}}
+    app = {"broker": "memory", "group": "billing", "streams": ["orders"], "partitions": [line]}
+    return json.dumps({"apps": [app | more]}).encode()
+
+
+def test_partitions_asks_the_worker_about_its_own_and_broker_and_store_about_the_others(cli: CommandLine) -> None:
+    fill()
+    server, address = answering(status())
+    rows = json.loads(cli("partitions", "--json", STATUS_ADDRESS=address).out)
+    server.shutdown()
+    server.server_close()
+    assert [(row["state"], row["owner"], row["epoch"], row["reason"]) for row in rows] == [
+        ("unowned", None, None, "group billing has no member"),
+        ("halted", "w7", 4, "halted: poison"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [status(group="other"), status(broker="kafka"), status(streams=["payments"]), b"<html>", b"[]", b'{"apps": [{}]}', b""]
+)
+def test_partitions_takes_no_other_answer_for_that_of_its_worker(cli: CommandLine, body: bytes) -> None:
+    fill()
+    server, address = answering(body)
+    answer = cli("partitions", STATUS_ADDRESS=address)
+    server.shutdown()
+    server.server_close()
+    assert answer.code == 0, answer.err
+    assert "poison" not in answer.out
+    assert answer.out.count("group billing has no member") == 2
+
+
+def test_partitions_does_without_a_worker_that_does_not_run(cli: CommandLine) -> None:
+    fill()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    assert cli("partitions", STATUS_ADDRESS=port).out == cli("partitions").out
+
+
+def test_partitions_shows_who_holds_each_lease_and_for_whom_it_is_kept(cli: CommandLine) -> None:
+    fill(partitions=3)
+    store = MemoryStore(MemorySettings(), context())
+    parts = MemoryLog.named().partitions("orders")
+
+    async def deal() -> None:
+        await store.create([Lease(partition) for partition in parts])
+        first, second, _ = sorted(await store.leases(), key=lambda lease: lease.partition.id)
+        (claim, _) = await store.take([first, second], "w1#00c0ffee")
+        assert isinstance(claim, Claim)
+        first = next(lease for lease in await store.leases() if lease.partition.id == "0")
+        await store.request_handover(first, "w2#0badcafe")
+
+    asyncio.run(deal())
+    rows = json.loads(cli("partitions", "--json", OWNERSHIP="lease", STORE="memory").out)
+    assert [(row["owner"], row["epoch"], row["state"], row["reason"]) for row in rows] == [
+        ("w1#00c0ffee", 1, "behind", "w2 has asked for it"),
+        ("w1#00c0ffee", 1, "new", "no worker has started on it yet"),
+        (None, 0, "unowned", "no worker holds its lease"),
+    ]
+    assert cli("partitions", OWNERSHIP="lease", STORE="memory").out.splitlines()[1].split()[4:6] == ["w1", "1"], "people know the name"

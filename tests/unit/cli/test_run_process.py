@@ -109,6 +109,19 @@ def test_the_first_sigterm_drains_and_exits_with_0(start: Start) -> None:
     assert "streamkit: SIGTERM, draining; once more stops at once" in err
 
 
+def test_signals_are_ours_with_a_status_page_too(start: Start) -> None:
+    program = start("slow", STATUS_ADDRESS="0")
+    assert program.process.stderr is not None
+    lines = [program.process.stderr.readline()]
+    while "status page on http://127.0.0.1:" not in lines[-1]:
+        lines.append(program.process.stderr.readline())
+    program.wait_for("began")
+    program.process.send_signal(signal.SIGTERM)
+    code, out, err = program.end()
+    assert (code, out.count("finished")) == (0, 1 + out.count("began"))
+    assert "streamkit: SIGTERM, draining; once more stops at once" in err
+
+
 def test_the_second_signal_stops_at_once(start: Start) -> None:
     program = start("hangs")
     program.wait_for("began")

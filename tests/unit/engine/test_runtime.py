@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 
 import pytest
 
-from streamkit.engine.runtime import Mailbox, Promise, ThreadRuntime
+from streamkit.engine.runtime import Carrier, Mailbox, Promise, ThreadRuntime, is_being_stopped
 from streamkit.testing import VirtualRuntime
 
 PATIENCE = 20.0
@@ -342,3 +343,120 @@ def test_vacating_leaves_a_loop_of_our_own_alone(threads: ThreadRuntime) -> None
     began.result(PATIENCE)
     threads.control.call("vacate", threads.vacate()).result(PATIENCE)
     assert ended == [], "other apps may run in it"
+
+
+# -- time limits and stacks ----------------------------------------------------------------------------------------------
+
+
+def test_a_call_within_a_time_is_cancelled_at_its_end() -> None:
+    runtime = VirtualRuntime()
+
+    async def slow() -> None:
+        await asyncio.sleep(100)
+
+    with pytest.raises(TimeoutError, match="not done within 2s, cancelled"):
+        runtime.run(runtime.user("u").call_within(2.0, slow))
+    assert runtime.monotonic() == pytest.approx(2.0, abs=0.01)
+    runtime.stop()
+
+
+def test_a_call_within_a_time_that_swallows_its_cancellation_is_waited_for() -> None:
+    runtime = VirtualRuntime()
+
+    async def stubborn() -> str:
+        try:
+            await asyncio.sleep(100)
+        except asyncio.CancelledError:
+            await asyncio.sleep(5)
+        return "done"
+
+    async def call() -> str:
+        answer = await runtime.user("u").call_within(2.0, stubborn)
+        assert not is_being_stopped(), "its cancellation is forgotten"
+        return answer
+
+    assert runtime.run(call()) == "done"
+    assert runtime.monotonic() == pytest.approx(7.0, abs=0.01)
+    runtime.stop()
+
+
+def test_a_call_within_a_time_that_is_stopped_from_outside_is_no_time_out() -> None:
+    runtime = VirtualRuntime()
+    ends: list[BaseException | None] = []
+
+    async def slow() -> None:
+        await asyncio.sleep(100)
+
+    async def work() -> None:
+        task = runtime.control.spawn("t", runtime.user("u").call_within(50.0, slow), ends.append)
+        await asyncio.sleep(1)
+        task.cancel()
+        await asyncio.sleep(1)
+
+    runtime.run(work())
+    assert isinstance(ends[0], asyncio.CancelledError)
+    runtime.stop()
+
+
+def test_a_time_out_of_the_functions_own_stays_its_own() -> None:
+    runtime = VirtualRuntime()
+
+    async def own() -> None:
+        raise TimeoutError("the database")
+
+    with pytest.raises(TimeoutError, match="the database"):
+        runtime.run(runtime.user("u").call_within(2.0, own))
+    runtime.stop()
+
+
+def stack_while_it_waits(carrier: Carrier, coroutine: object, began: threading.Event, go_on: threading.Event) -> str:
+    over: Promise[None] = Promise()
+    carrier.spawn("w", coroutine, lambda error: over.fail(error) if error is not None else over.resolve(None))  # type: ignore[arg-type]
+    assert began.wait(PATIENCE)
+    stack = carrier.stack()
+    go_on.set()
+    over.result(PATIENCE)
+    carrier.release()
+    return stack
+
+
+def test_the_stack_of_a_def_call_is_known_on_a_thread_and_beside_a_loop(threads: ThreadRuntime) -> None:
+    for carrier in (threads.thread("t"), threads.user("u")):
+        began, go_on = threading.Event(), threading.Event()
+
+        def hangs_here(began: threading.Event = began, go_on: threading.Event = go_on) -> None:
+            began.set()
+            go_on.wait(PATIENCE)
+
+        async def work(carrier: Carrier = carrier, function: object = hangs_here) -> None:
+            await carrier.call_def(function)  # type: ignore[arg-type]
+
+        assert "in hangs_here" in stack_while_it_waits(carrier, work(), began, go_on)
+
+
+def test_the_stack_of_a_coroutine_that_waits_is_known() -> None:
+    runtime = VirtualRuntime()
+    carrier = runtime.user("u")
+
+    async def inner() -> None:
+        await asyncio.sleep(10)
+
+    async def outer() -> None:
+        await inner()
+
+    async def look() -> str:
+        carrier.spawn("w", outer(), lambda error: None)
+        await asyncio.sleep(1)
+        return carrier.stack()
+
+    stack = runtime.run(look())
+    assert stack.index("in outer") < stack.index("in inner") < stack.index("in sleep")
+    runtime.stop()
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no clock that goes on while it sleeps")
+def test_the_clock_goes_on_while_the_machine_sleeps(threads: ThreadRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = {time.CLOCK_BOOTTIME: 3600.0, time.CLOCK_MONOTONIC: 1.0}
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "clock_gettime", times.__getitem__)
+        assert threads.monotonic() == 3600.0

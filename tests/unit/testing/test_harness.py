@@ -63,7 +63,7 @@ def test_what_is_no_processor_is_refused_as_in_an_app() -> None:
 
 def test_settings_that_are_not_built_are_refused_as_in_an_app() -> None:
     with pytest.raises(UnsupportedError):
-        Harness(handle, concurrency=4)
+        Harness(handle, on_failure="park")
 
 
 def test_values_pairs_and_whole_records_may_be_delivered() -> None:

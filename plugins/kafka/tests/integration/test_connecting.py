@@ -1,4 +1,4 @@
-"""Wrong addresses, wrong credentials, wrong settings, and a broker that stops: each said plainly, in bounded time."""
+"""Wrong addresses, wrong settings, and a broker that stops: each said plainly, in bounded time. Credentials: test_access.py."""
 
 import socket
 import time
@@ -6,7 +6,6 @@ import time
 import pytest
 
 from streamkit.errors import (
-    AccessDeniedError,
     BrokerError,
     BrokerUnavailableError,
     ConfigurationError,
@@ -34,45 +33,6 @@ def test_a_wrong_address_is_named_in_bounded_time(kafka, silent):
     assert time.monotonic() - began < 4
     assert f"STREAMKIT_KAFKA__BOOTSTRAP_SERVERS={address}" in caught.value.fix
     assert caught.value.retryable
-
-
-@pytest.fixture
-def sasl_address(monkeypatch):
-    """A broker with a second listener, which asks for a user and a password."""
-    from streamkit_sandbox import kafka as sandbox
-
-    address, plain = nobody_listens(), sandbox.node_properties
-
-    def with_sasl(*arguments):
-        properties = plain(*arguments)
-        for name in ("listeners", "advertised.listeners"):
-            properties[name] += f",SASL://{address}"
-        properties["listener.security.protocol.map"] += ",SASL:SASL_PLAINTEXT"
-        properties["sasl.enabled.mechanisms"] = "PLAIN"
-        properties["listener.name.sasl.plain.sasl.jaas.config"] = (
-            'org.apache.kafka.common.security.plain.PlainLoginModule required user_alice="right";'
-        )
-        return properties
-
-    monkeypatch.setattr(sandbox, "node_properties", with_sasl)
-    with sandbox.KafkaServer():
-        yield address
-
-
-def test_wrong_credentials_are_said_at_once(kafka, sasl_address):
-    access = {
-        "bootstrap_servers": sasl_address,
-        "security_protocol": "sasl_plaintext",
-        "sasl_mechanism": "PLAIN",
-        "sasl_username": "alice",
-    }
-    began = time.monotonic()
-    with pytest.raises(AccessDeniedError) as caught:
-        kafka.broker(**access, sasl_password="secret-typo")
-    assert time.monotonic() - began < 5
-    assert "secret-typo" not in str(caught.value)
-    assert caught.value.missing == "valid credentials"
-    kafka.broker(**access, sasl_password="right")
 
 
 def test_an_unknown_option_is_the_clients_own_words_and_our_variable(kafka):

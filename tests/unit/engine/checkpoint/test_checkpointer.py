@@ -507,3 +507,43 @@ def test_a_future_is_done_when_a_later_position_is_saved() -> None:
         assert [future.done() for future in futures] == [True, True, True]
         assert sequences(h) == [2]
         assert P0 in h.script.rows
+
+
+# -- the age of what is saved --------------------------------------------------------------------------------------------
+
+
+def test_a_checkpoint_says_when_its_record_was_written() -> None:
+    with Harness(failing({})) as h:
+        h.write(b"a", b"b")
+        h.advance(1)
+        last = h.write(b"c")[-1]
+        h.settle()
+        assert h.checkpoints[-1].at.position == last.position
+        assert h.checkpoints[-1].record_time == last.timestamp
+
+
+def test_so_does_one_in_the_middle_of_a_call() -> None:
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        await asyncio.sleep(3)
+
+    with Harness(handle, checkpoint_interval="1s", max_wait="1s", max_batch=3) as h:
+        records = []
+        for value in (b"a", b"b", b"c"):
+            records.extend(h.write(value))
+            h.advance(0.2)
+        h.settle()
+        times = {record.position: record.timestamp for record in records}
+        assert len(set(times.values())) == 3
+        written = [c for c in h.checkpoints if c.at.kind == "after"]
+        assert len(written) == 3
+        assert all(c.record_time == times[c.at.position] for c in written if c.at.position is not None)
+
+
+def test_a_checkpoint_in_between_does_not_claim_to_know() -> None:
+    def act(batch: Batch, context: Context) -> None:
+        context.checkpoint(batch.first)
+
+    with Harness(submitting(act)) as h:
+        h.deliver(b"a", b"b")
+        assert [c.record_time for c in h.checkpoints] == [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar, cast
 
 import pytest
@@ -87,3 +88,15 @@ def test_a_copy_that_fails_changes_nothing_and_is_reported_once(rig: Rig) -> Non
     assert rig.reported == ["copying checkpoints to the group"]
     rig.run(rig.both.save([(after(5), grant)]))
     assert rig.copied() == [StartPosition.after(Position(5))]
+
+
+def test_what_only_the_next_owner_needs_is_not_copied(rig: Rig) -> None:
+    """Kafka's offsets could not hold it, and would refuse the copy."""
+    grant = rig.run(rig.both.claim(P0, "w1", 0)).grant
+    pending = replace(after(3), pending=Position(5), pending_state=b"tx", suspect=Position(4), suspected=1)
+    rig.run(rig.both.save([(pending, grant)]))
+    assert rig.copied() == [StartPosition.after(Position(3))]
+    (copy,) = rig.run(rig.copy.list())
+    assert (copy.pending, copy.pending_state, copy.suspect, copy.suspected) == (None, b"", None, 0)
+    (kept,) = rig.run(rig.store.list())
+    assert (kept.pending, kept.pending_state, kept.suspect, kept.suspected) == (Position(5), b"tx", Position(4), 1)

@@ -100,7 +100,7 @@ def test_the_first_named_record_counts_whatever_the_order_of_the_mapping() -> No
         records = list(given)
         return {records[2]: Stop(), records[1]: Reject("second")}
 
-    assert call(of_batch(answer), batch(0, 1, 2)) == Result(1, Reject("second"))
+    assert call(of_batch(answer), batch(0, 1, 2)) == Result(1, Reject("second"), is_named=True)
 
 
 @pytest.mark.parametrize("answer", [{"key": Retry()}, {record(9): Retry()}])

@@ -15,6 +15,7 @@ class Load:
     queued_records: int = 0
     held_bytes: int = 0
     in_flight: int = 0
+    resting_records: int = 0
 
 
 limits = st.builds(Pressure, max_batch=st.integers(1, 2000), max_in_flight=st.integers(1, 5000), max_bytes=st.integers(1024, 1 << 20))
@@ -60,7 +61,8 @@ def test_a_reader_that_stops_at_full_holds_at_most_the_limits_and_one_batch(
     max_batch: int, max_in_flight: int, max_bytes: int, batches: list[tuple[int, int]], steps: list[str]
 ) -> None:
     pressure = Pressure(max_batch=max_batch, max_in_flight=max_in_flight, max_bytes=max_bytes)
-    load, queue, done = Load(), [], 0
+    load, done = Load(), 0
+    queue: list[tuple[int, int]] = []
     moves = iter(steps)
     for wished, size in batches:
         count = min(wished, max_batch)
@@ -96,3 +98,13 @@ def test_one_record_is_admitted_however_large() -> None:
     pressure = Pressure(max_batch=10, max_in_flight=100, max_bytes=1024)
     assert not pressure.is_full(Load(queued_records=0, held_bytes=0, in_flight=3), 1)
     assert pressure.is_full(Load(queued_records=1, held_bytes=10**9, in_flight=4), 1)
+
+
+def test_records_behind_a_retry_hold_up_others_only_by_their_bytes_and_in_flight() -> None:
+    pressure = Pressure(max_batch=10, max_in_flight=1000, max_bytes=100_000)
+    resting = Load(queued_records=500, resting_records=495, held_bytes=90_000, in_flight=500)
+    assert not pressure.is_full(resting, 1)
+    assert pressure.is_full(Load(queued_records=500, held_bytes=90_000, in_flight=500), 1)
+    assert pressure.is_full(Load(queued_records=500, resting_records=495, held_bytes=100_000, in_flight=500), 1)
+    assert pressure.is_full(Load(queued_records=1000, resting_records=1000, held_bytes=1000, in_flight=1000), 1)
+    assert pressure.has_room(Load(queued_records=500, resting_records=495, held_bytes=50_000, in_flight=500), 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 import pytest
 
@@ -31,23 +31,38 @@ class Owner:
     def lose(self, partitions: Sequence[Partition], reason: str) -> None:
         self.calls.append(("lose", tuple(partitions), reason))
 
+    def extend(self, partition: Partition, until: float) -> None:
+        raise AssertionError("a group has no leases")
+
+    def is_occupied(self, partition: Partition) -> bool:
+        raise AssertionError("the group decides")
+
+
+def following(owner: Owner) -> GroupOwnership:
+    """What it spawns runs to its end at once."""
+
+    def spawn(_name: str, work: Coroutine[object, object, None]) -> None:
+        asyncio.run(work)
+
+    return GroupOwnership(owner, spawn)
+
 
 def test_each_assigned_partition_is_begun_with_the_generation() -> None:
     owner = Owner()
-    GroupOwnership(owner).assigned(Assigned((P, Partition("s", "1")), 7))
+    following(owner).heard(Assigned((P, Partition("s", "1")), 7))
     assert [(call[0], call[2]) for call in owner.calls] == [("assign", 7), ("assign", 7)]
 
 
 def test_a_revoke_keeps_some_of_its_time_for_the_answer() -> None:
     owner, done = Owner(), []
-    asyncio.run(GroupOwnership(owner).revoked(Revoked((P,), 5.0, lambda: done.append(True))))
+    asyncio.run(following(owner).revoked(Revoked((P,), 5.0, lambda: done.append(True))))
     assert owner.calls == [("revoke", (P,), "rebalance", pytest.approx(4.8))]
     assert done == [True]
 
 
 def test_a_revoke_without_time_is_still_answered() -> None:
     owner, done = Owner(), []
-    asyncio.run(GroupOwnership(owner).revoked(Revoked((P,), 0.1, lambda: done.append(True))))
+    asyncio.run(following(owner).revoked(Revoked((P,), 0.1, lambda: done.append(True))))
     assert owner.calls[0][3] == 0.0
     assert done == [True]
 
@@ -55,11 +70,18 @@ def test_a_revoke_without_time_is_still_answered() -> None:
 def test_a_revoke_that_fails_is_still_answered() -> None:
     done: list[bool] = []
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(GroupOwnership(Owner(ZeroDivisionError())).revoked(Revoked((P,), 5.0, lambda: done.append(True))))
+        asyncio.run(following(Owner(ZeroDivisionError())).revoked(Revoked((P,), 5.0, lambda: done.append(True))))
+    assert done == [True]
+
+
+def test_a_revoke_that_is_heard_is_answered() -> None:
+    owner, done = Owner(), []
+    following(owner).heard(Revoked((P,), 5.0, lambda: done.append(True)))
+    assert [call[0] for call in owner.calls] == ["revoke"]
     assert done == [True]
 
 
 def test_a_loss_is_a_loss() -> None:
     owner = Owner()
-    GroupOwnership(owner).lost(Lost((P,)))
+    following(owner).heard(Lost((P,)))
     assert owner.calls[0][0] == "lose"

@@ -23,6 +23,11 @@ class Owner:
 
     def lose(self, partitions: Sequence[Partition], reason: str) -> None: ...
 
+    def extend(self, partition: Partition, until: float) -> None: ...
+
+    def is_occupied(self, partition: Partition) -> bool:
+        return False
+
 
 def partition(name: str, *parents: str) -> Partition:
     return Partition("s", name, parents=parents)

@@ -10,44 +10,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from streamkit.builtin import fencing
+from streamkit.builtin.file.disk import acquire, sync_folder
+from streamkit.builtin.file.settings import FileSettings
 from streamkit.errors import CheckpointError, ConfigurationError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Partition
-from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant, Plugin, hookimpl
+from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant
 
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
-
-__all__ = ["FileSettings", "FileStore", "streamkit_plugin"]
+__all__ = ["FileStore"]
 
 T = TypeVar("T")
 
 _VERSION = 1
 _LONGEST_NAME = 110  # of a part; file systems allow 255 bytes for the whole
-
-
-class FileSettings(BaseModel):
-    """`STREAMKIT_FILE__…`"""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    path: Path = Field(description="The folder for checkpoints, on a disk of this host. It is made if the folder above it exists.")
-
-
-@hookimpl
-def streamkit_plugin() -> Plugin:
-    return Plugin(name="file", settings=FileSettings, store="streamkit.builtin.file:FileStore")
 
 
 class FileStore(Adapter[FileSettings], CheckpointStore):
@@ -57,7 +38,8 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
 
     def __init__(self, settings: FileSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
-        self._folder = settings.path / f"{_safe(context.broker)}.{_safe(context.group)}"
+        self._path = _path_of(settings, context)
+        self._folder = self._path / f"{_safe(context.broker)}.{_safe(context.group)}"
 
     async def open(self) -> None:
         await self.blocking(self._open)
@@ -78,13 +60,13 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
         await self.blocking(self._locked, lambda: self._delete(partitions))
 
     def _open(self) -> None:
-        path = self.settings.path
+        path = self._path
         if not path.absolute().parent.is_dir():
             raise ConfigurationError(f"there is no folder {str(path.absolute().parent)!r}", setting="STREAMKIT_FILE__PATH", fix="make it")
         with self._translated():
             for folder in (path, self._folder):
                 folder.mkdir(exist_ok=True)
-                _sync_folder(folder.absolute().parent)
+                sync_folder(folder.absolute().parent)
         self._locked(self._clean)
 
     def _clean(self) -> None:
@@ -102,10 +84,10 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             with self._translated():
                 stored = self._row(checkpoint.partition)
                 row = fencing.saved(stored, checkpoint, grant)
-                if row is not stored:
+                if stored is None or row.checkpoint is not stored.checkpoint:
                     self._write(checkpoint.partition, row)
                 else:
-                    _sync_folder(self._folder)  # an earlier try may have failed between the rename and its sync
+                    sync_folder(self._folder)  # an earlier try may have failed between the rename and its sync
         except CheckpointError as error:  # of this file alone
             return error
         return grant
@@ -143,7 +125,9 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
                 raise ValueError(f"file of version {body['version']}; this is version {_VERSION}")
             stored = body["checkpoint"]
             checkpoint = None if stored is None else Checkpoint.from_text(json.dumps(stored))
-            return Partition(body["stream"], body["partition"]), fencing.Row(int(body["epoch"]), body["owner"], checkpoint)
+            fruitless = int(body.get("fruitless_claims", 0))
+            row = fencing.Row(int(body["epoch"]), body["owner"], checkpoint, fruitless_claims=fruitless)
+            return Partition(body["stream"], body["partition"]), row
         except (ValueError, KeyError, TypeError) as error:
             raise StoreUnavailableError(f"{str(file)!r} cannot be read: {error}", fix="restore it; or, to begin anew, delete it") from error
 
@@ -155,6 +139,7 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             "epoch": row.epoch,
             "owner": row.owner,
             "checkpoint": None if row.checkpoint is None else json.loads(row.checkpoint.to_text()),
+            "fruitless_claims": row.fruitless_claims,
         }
         file = self._file(partition)
         temporary = file.with_suffix(".tmp")
@@ -163,12 +148,12 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             stream.flush()
             os.fsync(stream.fileno())  # before the rename, or a power cut leaves an empty file under the right name
         temporary.replace(file)
-        _sync_folder(self._folder)
+        sync_folder(self._folder)
 
     def _locked(self, work: Callable[[], T]) -> T:
         """Run `work` while no other process, and no other store of this one, is at work in the group's folder."""
         with self._translated(), (self._folder / "lock").open("ab") as lock:
-            _acquire(lock.fileno())  # closing the file releases it
+            acquire(lock.fileno())  # closing the file releases it
             return work()
 
     @contextmanager
@@ -179,26 +164,14 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             raise StoreUnavailableError(f"{str(self._folder)!r}: {error}") from error
 
 
-if sys.platform == "win32":
-
-    def _acquire(descriptor: int) -> None:
-        msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # gives up after ten seconds
-
-    def _sync_folder(folder: Path) -> None:
-        """Windows cannot sync a folder; NTFS keeps a journal of names."""
-
-else:
-
-    def _acquire(descriptor: int) -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)  # of this open file, so two stores of one process exclude each other too
-
-    def _sync_folder(folder: Path) -> None:
-        """Make a new name in `folder` survive a power cut."""
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def _path_of(settings: FileSettings, context: AdapterContext) -> Path:
+    if settings.path is not None:
+        return settings.path
+    if context.broker == "file":  # whose streams are looked for in the current folder as well
+        return Path("checkpoints")
+    raise ConfigurationError(
+        "nothing sets it, and checkpoints need a folder", setting="STREAMKIT_FILE__PATH", fix="set it to a folder on a disk of this host"
+    )
 
 
 def _safe(name: str) -> str:

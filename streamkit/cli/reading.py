@@ -1,0 +1,38 @@
+"""Reads records from outside, for people to look at: no membership, no claim. Runs on the carrier that the reader wants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from streamkit.cli.output import remark
+from streamkit.engine.runtime import Signal
+from streamkit.model import Batch, Partition, Record, StartPosition
+from streamkit.plugin import Budget, CaughtUp, Ended, Failed, Idle, Reader
+
+__all__ = ["read_records"]
+
+_BUDGET = Budget(max_records=500, max_bytes=8 << 20, max_wait_seconds=0.05)
+
+
+async def read_records(reader: Reader, signal: Signal, starts: Mapping[Partition, StartPosition], see: Callable[[Record], bool]) -> None:
+    """Show `see` each record from `starts` on, until it answers False or everything that is there has been read. Raises BrokerError."""
+    unread = set(starts)
+    try:
+        for partition, start in starts.items():
+            await reader.add(partition, start)
+        while unread:
+            for event in await reader.poll(_BUDGET):
+                if isinstance(event, Batch):
+                    if not all(map(see, event)):
+                        return
+                elif isinstance(event, CaughtUp | Ended):
+                    unread.discard(event.partition)
+                elif isinstance(event, Idle):
+                    await signal.wait(event.seconds)
+                elif isinstance(event, Failed):
+                    if event.resume is None:
+                        raise event.error
+                    remark(str(event.error))
+                    await reader.add(event.partition, event.resume)
+    finally:
+        await reader.close()

@@ -1,0 +1,233 @@
+"""What the checkpointer knows of one assignment: what is in the store, what is to go there, and who waits for it.
+
+An entry lives on the control thread. It decides nothing about time; `checkpointer` does, and asks it for drafts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Literal, NamedTuple
+
+from streamkit.engine.delivery.worker import Worker
+from streamkit.engine.runtime import Promise
+from streamkit.errors import CheckpointError, FencedError
+from streamkit.model import Checkpoint, Position, StartPosition
+from streamkit.plugin import Grant
+
+__all__ = ["Draft", "Entry", "Notes", "Wanted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Notes:
+    """What a checkpoint holds beside its position, and what later saves of a position keep."""
+
+    pending: Position | None = None
+    pending_state: bytes = b""
+    suspect: Position | None = None
+    suspected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The highest position that may be written, and how many records are done by it."""
+
+    position: Position
+    count: int
+    written: datetime | None = None
+    """When that record was written, where it is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One save: what is written, and what is decided if it succeeds."""
+
+    checkpoint: Checkpoint
+    count: int
+    number: int
+    """The last submission that it covers."""
+    notes: Notes | None
+
+
+class Waiting(NamedTuple):
+    """Somebody who was promised that a submission will be in the store."""
+
+    number: int
+    position: Position | None
+    """None: it is not about a position."""
+    promise: Promise[None]
+    subject: str = ""
+    """What it is about, if a later one of the same subject takes its place."""
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """One assignment."""
+
+    worker: Worker
+    checkpoint: Checkpoint
+    """The last one that is in the store."""
+    grant: Grant
+    is_manual: bool
+    on_fenced: Callable[[FencedError], None]
+    says_end: bool = True
+    """A manual processor with a `partition_ended` of its own checkpoints END there; for another one END follows its last record."""
+    before_end: Callable[[], Coroutine[object, object, None]] | None = None
+    """What must have happened before END is saved: the partitions that go on must be known to the store. Called until it succeeds."""
+    submitted: Position | None = None
+    metadata: str = ""
+    number: int = 0
+    """How often anything was submitted: a save covers what came before it began."""
+    notes: Notes | None = None
+    """To be written; None: they are as in the store."""
+    waiting: list[Waiting] = field(default_factory=list)
+    due_at: float = 0.0
+    urgent: bool = False
+    final: Literal["", "revoke", "end"] = ""
+    settled: Promise[bool] | None = None
+    failures: int = 0
+    suspended: bool = False
+    """No saves: the grant is being replaced, or the partition is gone."""
+    end_is_prepared: bool = False
+    prepares_end: bool = False
+    fenced: FencedError | None = None
+    """What the last save met, until one succeeds."""
+    has_metadata: bool = False
+    """Metadata was submitted that is not in the store yet."""
+
+    def __post_init__(self) -> None:
+        self.metadata = self.checkpoint.metadata
+
+    @property
+    def saved(self) -> Position | None:
+        at = self.checkpoint.at
+        return at.position if at.kind == "after" else None
+
+    # -- what is asked for ----------------------------------------------------------------------------------------
+
+    def submit(self, position: Position, metadata: str | None, promise: Promise[None]) -> None:
+        """The processor is done with everything up to `position`. An equal position without metadata changes nothing; nor does
+        `metadata` None touch that of before."""
+        before = self.submitted if self.submitted is not None else self.saved
+        if self.submitted is None or self.submitted < position:
+            self.submitted = position
+        if metadata is not None and (metadata or before is None or before < position):
+            self.has_metadata = self.has_metadata or metadata != self.checkpoint.metadata
+            self.metadata = metadata
+        self.number += 1
+        self.waiting.append(Waiting(self.number, position, promise))
+
+    def follow(self, position: Position, metadata: str, promise: Promise[None]) -> None:
+        """Somebody waits until `position` is saved, which it will be when everything up to it is done: this moves nothing."""
+        if metadata:
+            self.has_metadata = self.has_metadata or metadata != self.checkpoint.metadata
+            self.metadata = metadata
+        self.number += 1
+        self.waiting.append(Waiting(self.number, position, promise))
+
+    def note(self, subject: str, change: Callable[[Notes], Notes], promise: Promise[None]) -> None:
+        """Change what stands beside the position; the promise is kept when that is in the store, and broken by a newer one of its
+        subject that comes before."""
+        notes = change(self.current_notes)
+        if self.notes is not None or notes != self.stored_notes:
+            self.notes = notes  # what is not written yet may be under way: then the same again is news as well
+        for replaced in [one for one in self.waiting if one.subject == subject]:
+            self.waiting.remove(replaced)
+            why = f"{self.worker.partition}: what was to be written ({subject}) was replaced by a newer one before it was in the store"
+            replaced.promise.fail(CheckpointError(why))
+        self.number += 1
+        self.waiting.append(Waiting(self.number, None, promise, subject))
+
+    @property
+    def stored_notes(self) -> Notes:
+        stored = self.checkpoint
+        return Notes(stored.pending, stored.pending_state, stored.suspect, stored.suspected)
+
+    @property
+    def current_notes(self) -> Notes:
+        """As they are, or are about to be."""
+        return self.notes if self.notes is not None else self.stored_notes
+
+    # -- what may be written --------------------------------------------------------------------------------------
+
+    def wanted(self) -> Wanted | None:
+        """The highest position that may be written."""
+        worker = self.worker
+        progress = worker.flushed if worker.flushes else worker.snapshot()
+        if self.is_manual:
+            position = self.submitted
+            written = progress.written if position == progress.position else None
+            return None if position is None else Wanted(position, worker.count_at(position), written)
+        if self.final == "end":
+            return Wanted(Position.END, progress.count, progress.written)
+        if self.submitted is not None and (progress.position is None or progress.position < self.submitted):
+            return Wanted(self.submitted, progress.count)
+        return None if progress.position is None else Wanted(progress.position, progress.count, progress.written)
+
+    def is_news(self, wanted: Wanted | None) -> bool:
+        """Whether there is anything to write."""
+        moves = wanted is not None and (self.saved is None or self.saved < wanted.position)
+        return moves or self.notes is not None or self.has_metadata
+
+    def draft(self, wanted: Wanted | None) -> Draft:
+        """What a save that begins now writes."""
+        checkpoint, count = replace(self.checkpoint, metadata=self.metadata), self.worker.saved_count
+        if wanted is not None and (self.saved is None or self.saved < wanted.position):
+            count = wanted.count
+            checkpoint = replace(checkpoint, at=StartPosition.after(wanted.position), record_time=wanted.written)
+        if (notes := self.notes) is not None:
+            checkpoint = replace(
+                checkpoint,
+                pending=notes.pending,
+                pending_state=notes.pending_state,
+                suspect=notes.suspect,
+                suspected=notes.suspected,
+            )
+        return Draft(checkpoint, count, self.number, notes)
+
+    # -- what has become of it ------------------------------------------------------------------------------------
+
+    def written(self, draft: Draft, grant: Grant) -> None:
+        """The draft is in the store."""
+        self.checkpoint = draft.checkpoint
+        self.grant = grant
+        self.failures = 0
+        self.fenced = None
+        if self.notes is draft.notes:
+            self.notes = None
+        self.has_metadata = self.has_metadata and self.metadata != draft.checkpoint.metadata
+        is_all = self.notes is None and not self.has_metadata
+        self.keep_promises(self.number if is_all else draft.number)
+
+    def keep_promises(self, number: int) -> None:
+        """Those that were given until `number`, as far as the saved position reaches."""
+        saved = self.saved
+        waiting = []
+        for one in self.waiting:
+            if one.number <= number and (one.position is None or (saved is not None and one.position <= saved)):
+                one.promise.resolve(None)
+            else:
+                waiting.append(one)
+        self.waiting = waiting
+
+    def refused(self, draft: Draft, error: Exception) -> None:
+        """The store will never take it: whoever waits is told, and the next is written without what was submitted with it."""
+        for one in self.waiting:
+            if one.number <= draft.number:
+                one.promise.fail(error)
+        self.waiting = [one for one in self.waiting if one.number > draft.number]
+        if self.notes is draft.notes:
+            self.notes = None
+        if self.number == draft.number:
+            self.metadata, self.has_metadata = self.checkpoint.metadata, False
+            self.submitted = self.saved if self.is_manual else None
+
+    def give_up(self, error: Exception) -> None:
+        """The partition is gone: nothing more is written, and whoever waits is told why."""
+        self.suspended = True
+        for one in self.waiting:
+            one.promise.fail(self.fenced or error)
+        self.waiting = []
+        if self.settled is not None:
+            self.settled.resolve(False)

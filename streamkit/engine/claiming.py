@@ -1,0 +1,132 @@
+"""Claiming a partition, and finding where to go on in it: what comes before its worker. Runs on the control thread.
+
+An assignment has one. It asks the store and the broker until they answer, or until the assignment may not begin any more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+from streamkit.engine.house import House
+from streamkit.engine.ownership.start import first_start
+from streamkit.errors import ConfigurationError, FencedError, StreamkitError
+from streamkit.model import Checkpoint, Partition
+from streamkit.plugin import Claim
+
+__all__ = ["Claimant", "Claiming"]
+
+RETRY_SECONDS = 0.2
+MAX_RETRY_SECONDS = 10.0
+
+
+class Claimant(Protocol):
+    """The assignment, as far as it is looked at here."""
+
+    partition: Partition
+    epoch: int
+    problem: Exception | None
+    fruitless: int
+
+    @property
+    def may_begin(self) -> bool:
+        """It has neither been given back nor lost."""
+
+    @property
+    def may_claim(self) -> bool:
+        """It has not been lost. While it is given back, what runs may still have to be saved."""
+
+    async def pause(self, seconds: float) -> None:
+        """Wait, but no longer than until one of these has changed."""
+
+
+class Claiming:
+    """Of one assignment."""
+
+    def __init__(self, one: Claimant, house: House) -> None:
+        self._one = one
+        self._house = house
+
+    async def find_start(self) -> tuple[Checkpoint | None, object, int]:
+        """Claim, and where to go on. Fenced in between: somebody has claimed it since, so claim once more."""
+        one = self._one
+        failures = 0
+        while (claim := await self.claim()) is not None:
+            try:
+                return await self._first_checkpoint(claim)
+            except FencedError as error:
+                failures += 1
+                await self._wait_after(f"finding where to start in {one.partition}", error, failures)
+        return None, None, 0
+
+    async def claim(self) -> Claim | None:
+        """Claim until it succeeds or the partition is given back or lost: without an answer nothing is read or saved."""
+        one = self._one
+        failures = 0
+        while one.may_claim:
+            try:
+                one.partition = await self._house.look_up(one.partition)
+                claim = await self._house.store.claim(one.partition, self._house.worker_name, one.epoch)
+            except ConfigurationError:
+                raise
+            except StreamkitError as error:
+                failures += 1
+                await self._wait_after(f"claiming {one.partition}", error, failures)
+            else:
+                one.problem = None
+                one.fruitless = claim.fruitless
+                return claim
+        return None
+
+    async def _first_checkpoint(self, claim: Claim) -> tuple[Checkpoint | None, object, int]:
+        """The stored checkpoint, or the start position, resolved once and saved before the first record is read."""
+        one = self._one
+        failures = 0
+        grant = claim.grant
+        checkpoint = claim.checkpoint
+        first: Checkpoint | None = None
+        while one.may_begin and checkpoint is None:
+            try:
+                stored = await self._house.store.list()
+                written = next((c for c in stored if c.partition == one.partition), None)
+                # A save whose answer was lost is repeated as it was written: what follows a save may not have happened yet.
+                first = written or first or await self._resolve_start(stored, claim)
+                (answer,) = await self._house.store.save([(first, grant)])
+                if isinstance(answer, Exception):
+                    raise answer
+                checkpoint, grant = first, answer
+            except (ConfigurationError, FencedError):
+                raise
+            except StreamkitError as error:
+                failures += 1
+                await self._wait_after(f"finding where to start in {one.partition}", error, failures)
+        one.problem = None
+        if checkpoint is None:
+            return None, grant, claim.epoch
+        owned = replace(checkpoint, partition=one.partition, owner=self._house.worker_name, epoch=claim.epoch)
+        return owned, grant, claim.epoch
+
+    async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
+        one = self._one
+        house = self._house
+        now = datetime.fromtimestamp(house.runtime.unix_time(), UTC)
+        first = first_start(one.partition, house.settings.start, stored, house.partitions_of, now)
+        start = await house.runtime.io.call("resolve", house.broker.resolve(one.partition, first.wish))
+        return Checkpoint(
+            one.partition,
+            start,
+            owner=house.worker_name,
+            epoch=claim.epoch,
+            partitions_at_start=first.partitions,
+            group_started=first.started,
+        )
+
+    async def _wait_after(self, doing: str, error: StreamkitError, failures: int) -> None:
+        one = self._one
+        one.problem = error
+        if failures == 1:
+            self._house.observer.on_problem(doing, error)
+        delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10))
+        await one.pause(delay * (0.5 + self._house.runtime.random() / 2))

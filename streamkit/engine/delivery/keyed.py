@@ -1,0 +1,390 @@
+"""Delivery in the order of keys: N calls at once, records of one key one after the other, and a key in trouble blocks only itself.
+
+The worker's coroutine is the dispatcher and the only owner of lanes, tracker and failures, so nothing here needs a lock. It
+takes in what the reader offers, gives jobs to idle runners, and hears from them by mailbox.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from streamkit.engine.delivery.call import Caller, Result
+from streamkit.engine.delivery.failures import Failures, Trouble, Verdict, as_error
+from streamkit.engine.delivery.intake import EndMark, Intake
+from streamkit.engine.delivery.lanes import Job, Lane, Lanes
+from streamkit.engine.delivery.life import Life
+from streamkit.engine.delivery.messages import Progress, RunningCall
+from streamkit.engine.delivery.runner import Awaits, Report, Runner, Said
+from streamkit.engine.delivery.tracker import Item, Tracker, batch_of
+from streamkit.engine.runtime import Mailbox, Promise
+from streamkit.model import Batch, Partition, Position
+from streamkit.outcome import Retry, Stop
+
+__all__ = ["Keyed"]
+
+RUN_SECONDS = 0.002
+"""About how long one job of a handler of records shall take: handing it over costs some ten microseconds."""
+MAX_RUN = 64
+TELL_RECORDS = 100
+"""The reader is told of so many finished records at once, unless too few are left: waking it costs a system call."""
+LOOK_AGAIN_SECONDS = 0.05
+"""How often the validity of the lease is looked at once it has run out."""
+
+
+class Keyed:
+    """`Delivery` of one assignment with `ordering=key`."""
+
+    def __init__(self, life: Life, caller: Caller, intake: Intake, failures: Failures) -> None:
+        self._life = life
+        self._caller = caller
+        self._intake = intake
+        self._failures = failures
+        self._lanes = Lanes()
+        self._tracker = Tracker(intake.progress)
+        self._reports: Mailbox[Report | Said | Awaits | _Aside] = Mailbox(life.signal)
+        self._runners: list[Runner] = []
+        self._idle: list[Runner] = []
+        self._running: dict[Runner, None] = {}
+        """In the order of their calls' beginning."""
+        self._troubles: dict[Lane, Trouble] = {}
+        self._hunts: dict[Lane, int] = {}
+        """How many records at the head of a lane hold a bad one (BISECT)."""
+        self._asides = 0
+        """Records are being put aside: so many writes are under way."""
+        self._awaited: list[Position] = []
+        """Somebody waits until these are saved."""
+        self._waiting: dict[Runner, int] = {}
+        """Calls that wait so, and for the record with which index."""
+        self._freed = 0
+        """So many records were finished since the reader was told."""
+        self._caught_up_at: deque[int] = deque()
+        self._end: EndMark | None = None
+        self._waiting_since: float | None = None
+        self._record_seconds = RUN_SECONDS
+        """How long a handler of records takes for one, as far as is known: one at a time until then."""
+
+    # -- looked at by others --------------------------------------------------------------------------------------
+
+    @property
+    def resting_records(self) -> int:
+        """Records that wait for the retry of their key: they keep nobody else from being read and called."""
+        return self._lanes.resting_records
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether something is called or could be, whatever has halted."""
+        return bool(self._running) or self._lanes.waiting_records > 0 or bool(self._intake.inbox)
+
+    def snapshot(self) -> Progress:
+        """What may be checkpointed now: the safe position."""
+        return self._intake.progress
+
+    def calls(self) -> Sequence[RunningCall]:
+        """The calls that run now. From any thread."""
+        return [call for runner in list(self._runners) if (call := runner.call()) is not None]
+
+    # -- the dispatcher -------------------------------------------------------------------------------------------
+
+    async def run(self) -> tuple[Partition, ...] | None:
+        """Until the assignment ends and no call runs. The children if the partition has ended, else None."""
+        life = self._life
+        try:
+            while life.ending is None:
+                if self._end is not None and not self._lanes:
+                    return self._end.children
+                await self._pause(self._dispatch())
+                self._hear()
+                self._take_in()
+            if self._running:
+                life.events.checkpoint_due()  # there may be no other time: a call that hangs holds up the last save of all
+            while self._running or (self._asides and not life.context.lost):
+                await self._pause(None)
+                self._hear()
+            return None
+        finally:
+            for runner in self._runners:
+                runner.stop()
+
+    async def _pause(self, seconds: float | None) -> None:
+        """Until there is something to look at. The user's loop always gets its turn."""
+        if self._reports.items or (self._intake.inbox and self._life.ending is None):
+            await self._life.carrier.give_way()
+        else:
+            await self._life.signal.wait(seconds)
+
+    def _take_in(self) -> None:
+        """What the reader has offered, into the lanes: they are bounded by what the reader may offer."""
+        inbox = self._intake.inbox
+        while inbox:
+            item = inbox.popleft()
+            if isinstance(item, Batch):
+                self._lanes.offer(self._tracker.offer(item))
+            elif isinstance(item, EndMark):
+                self._end = item
+            else:
+                self._caught_up_at.append(self._tracker.progress.count + self._tracker.open_records)
+        self._look_whether_caught_up()
+
+    def _look_whether_caught_up(self) -> None:
+        while self._caught_up_at and self._caught_up_at[0] <= self._tracker.progress.count:
+            self._caught_up_at.popleft()
+            self._life.events.caught_up()
+
+    def _dispatch(self) -> float | None:
+        """Give jobs to whoever is idle. In how many seconds to look again, or None: when something happens."""
+        life, lanes = self._life, self._lanes
+        now = life.runtime.monotonic()
+        lanes.wake_due(now)
+        if lanes.waiting_records:
+            if now >= life.valid_until:
+                return LOOK_AGAIN_SECONDS
+            if (left := self._patience(now)) > 0:
+                return left if lanes.next_due is None else min(left, max(0.0, lanes.next_due - now))
+        free = life.limits.concurrency - len(self._running)
+        while lanes.waiting_records and (free > 0 or self._is_waited_for()) and (job := lanes.take(self._share(free))) is not None:
+            self._give(job, now)
+            free -= 1
+        return None if lanes.next_due is None else max(0.0, lanes.next_due - now)
+
+    def _is_waited_for(self) -> bool:
+        """All are busy, but calls that wait for their checkpoint wait for an older record, which nobody would ever begin."""
+        oldest = self._lanes.oldest
+        return bool(self._waiting) and oldest is not None and oldest < min(self._waiting.values())
+
+    def _patience(self, now: float) -> float:
+        """How long the records that wait shall still wait for more to come: MAX_WAIT, for handlers of batches."""
+        limits = self._life.limits
+        is_full = self._lanes.waiting_records >= limits.max_batch or self._end is not None
+        if not limits.max_wait_seconds or self._caller.by == "record" or is_full or self._lanes.next_is_alone:
+            self._waiting_since = None
+            return 0.0
+        if self._waiting_since is None:
+            self._waiting_since = now
+        left = self._waiting_since + limits.max_wait_seconds - now
+        if left <= 0:
+            self._waiting_since = None
+        return left
+
+    def _share(self, free: int) -> int:
+        """How many records the next job gets: what waits is shared among those that are free."""
+        limits = self._life.limits
+        if free <= 0:
+            return 1
+        if self._caller.by == "batch" and limits.max_wait_seconds:
+            return limits.max_batch  # they were waited for, so that they come together
+        share = -(-self._lanes.waiting_records // free)
+        most = limits.max_batch if self._caller.by == "batch" else min(limits.max_batch, self._run_length())
+        return min(share, most)
+
+    def _run_length(self) -> int:
+        return max(1, min(MAX_RUN, int(RUN_SECONDS / max(self._record_seconds, 1e-9))))
+
+    def _give(self, job: Job, now: float) -> None:
+        runner = self._idle.pop() if self._idle else self._new_runner()
+        self._running[runner] = None
+        if self._life.call_started is None:
+            self._life.call_started = now
+        trouble = self._troubles.get(job.lanes[0]) if len(job.lanes) == 1 else None
+        runner.give(job, batch_of(job.items), trouble.attempt + 1 if trouble is not None else 1, now)
+
+    def _new_runner(self) -> Runner:
+        life = self._life
+        name = f"worker-{life.partition}-{len(self._runners) + 1}"
+        carrier = life.runtime.user(name) if self._caller.is_async else life.runtime.thread(name)
+        runner = Runner(name, self._caller, life.context, carrier, life.runtime, self._reports.put, lambda: self._intake.progress.position)
+        self._runners.append(runner)
+        runner.start()
+        return runner
+
+    def _note_oldest_call(self) -> None:
+        oldest = next(iter(self._running), None)
+        self._life.call_started = oldest.began if oldest is not None else None
+
+    # -- what was done --------------------------------------------------------------------------------------------
+
+    def _hear(self) -> None:
+        """What runners have reported, and what has come of records that were put aside."""
+        reports = self._reports.items
+        while reports:
+            report = reports.popleft()
+            if isinstance(report, Report):
+                self._called(report)
+            elif isinstance(report, Said):
+                if not self._life.context.lost:
+                    self._done(report.items)
+            elif isinstance(report, Awaits):
+                self._awaited.append(report.position)
+                if report.index is not None and report.runner.job is not None:
+                    self._waiting[report.runner] = report.index
+            else:
+                self._written(report)
+        self._advance()
+        if self._freed >= TELL_RECORDS or (self._freed and self._lanes.waiting_records < self._life.limits.concurrency):
+            self._freed = 0
+            self._intake.tell_room()
+        self._note_oldest_call()
+
+    def _called(self, report: Report) -> None:
+        """A call is over."""
+        runner, result = report.runner, report.result
+        if report.error is not None:
+            raise report.error
+        job, runner.job = runner.job, None
+        del self._running[runner]
+        self._waiting.pop(runner, None)
+        self._idle.append(runner)
+        assert job is not None
+        took = self._life.runtime.monotonic() - runner.began
+        self._life.calls_made += 1
+        self._life.calls_seconds += took
+        if self._life.context.lost:
+            return  # what it has done counts no more
+        if self._caller.by == "record" and result.count:
+            self._record_seconds += (took / result.count - self._record_seconds) / 4
+        self._done(job.items[: result.count])
+        if result.count:
+            self._failures.succeeded()
+        unfinished = self._lanes.over(job)
+        self._recover(job, unfinished)
+        if unfinished:
+            self._settle(job, unfinished, result)
+
+    def _recover(self, job: Job, unfinished: Sequence[Lane]) -> None:
+        """A lane in trouble is called alone: if its first record is done now, what fails next fails for the first time."""
+        lane = job.lanes[0]
+        if len(job.lanes) > 1 or not job.items[0].is_done:
+            return
+        if (trouble := self._troubles.pop(lane, None)) is not None:
+            self._failures.passed(trouble)
+        if (suspects := self._hunts.pop(lane, 0) - len(job)) > 0 and not unfinished:
+            self._hunt(lane, suspects)  # those before were good, so it is among these
+
+    def _done(self, items: Sequence[Item]) -> None:
+        """These are done, in whatever order: their memory is free."""
+        count = freed = 0
+        for item in items:
+            if (weight := self._tracker.mark(item)) is not None:
+                count += 1
+                freed += weight
+        self._intake.free(count, freed)
+        self._freed += count
+
+    def _advance(self) -> None:
+        """Tell how far everything is done."""
+        if not self._tracker.advance():
+            return
+        progress = self._tracker.progress
+        self._intake.advance(progress)
+        self._look_whether_caught_up()
+        if self._life.ending is not None:
+            self._life.events.checkpoint_due()  # as above
+        if self._awaited and progress.position is not None and min(self._awaited) <= progress.position:
+            self._awaited = [position for position in self._awaited if progress.position < position]
+            self._life.events.checkpoint_due()
+
+    # -- failures -------------------------------------------------------------------------------------------------
+
+    def _settle(self, job: Job, unfinished: Sequence[Lane], result: Result) -> None:
+        """What becomes of the lanes of a call that has not done everything."""
+        failed = self._at_fault(job, unfinished, result)
+        for lane in unfinished:
+            if lane not in failed:
+                self._lanes.wake(lane)
+        if len(failed) > 1:
+            self._part(list(failed), result.failure)
+        for lane in failed if len(failed) == 1 else ():
+            culprits = [item for item in job.items if not item.is_done]
+            if self._caller.by == "record" or result.is_named:
+                del culprits[1:]
+            self._fail(lane, culprits, result.failure)
+
+    def _at_fault(self, job: Job, unfinished: Sequence[Lane], result: Result) -> set[Lane]:
+        """The lane of the record that failed; all of them if the code has not said which record it was."""
+        if result.failure is None or job.items[result.count].is_done:
+            return set()  # its end was in sight; or it has failed after it had said that it was done
+        if self._caller.by == "batch" and not result.is_named:
+            return set(unfinished)
+        return {lane for lane in unfinished if lane.items[0] is job.items[result.count]}
+
+    def _part(self, lanes: Sequence[Lane], failure: object) -> None:
+        """A batch of several keys has failed as a whole: from now on each key alone, with attempts of its own."""
+        if isinstance(failure, Stop):
+            self._failures.after(Trouble(), failure, batch_of([lanes[0].items[0]]))
+            return
+        self._life.events.attempt_failed(as_error(failure), 1)
+        for lane in lanes:
+            lane.alone = True
+        self._go_on(lanes, failure)
+
+    def _go_on(self, lanes: Sequence[Lane], failure: object) -> None:
+        """No attempt is used up; but what the code has asked for is waited for."""
+        after = failure.after if isinstance(failure, Retry) else None
+        for lane in lanes:
+            if after:
+                self._lanes.rest(lane, self._life.runtime.monotonic() + after)
+            else:
+                self._lanes.wake(lane)
+
+    def _fail(self, lane: Lane, culprits: Sequence[Item], failure: object) -> None:
+        """One key has failed by itself: it waits for its retry, or its records are put aside. All others go on."""
+        if len(culprits) > 1 and self._life.limits.bisect and not isinstance(failure, Stop):
+            self._life.events.attempt_failed(as_error(failure), 1)
+            self._hunt(lane, len(culprits))
+            self._go_on([lane], failure)
+            return
+        trouble = self._troubles.setdefault(lane, Trouble())
+        verdict = self._failures.after(trouble, failure, batch_of(culprits))
+        lane.alone = True
+        if self._caller.by == "record":
+            lane.limit = 1  # a record that is tried again is tried alone: those behind it are first attempts
+        if verdict.do in ("retry", "halt"):
+            self._rest(lane, trouble, verdict)
+        elif verdict.do == "skip":
+            self._life.events.skipped(verdict.failed)
+            self._put_aside(lane, culprits)
+        elif verdict.do == "put_aside":
+            written = self._life.events.put_aside(verdict.failed)
+            self._asides += 1
+            written.on_done(lambda: self._reports.put(_Aside(lane, culprits, written)))
+
+    def _hunt(self, lane: Lane, suspects: int) -> None:
+        """One of so many records at the head is bad: try the first half of them."""
+        self._hunts[lane] = suspects
+        lane.alone, lane.limit = True, max(1, suspects // 2)
+
+    def _rest(self, lane: Lane, trouble: Trouble, verdict: Verdict) -> None:
+        trouble.retry_at = self._life.runtime.monotonic() + verdict.wait_seconds
+        self._lanes.rest(lane, trouble.retry_at)
+
+    def _written(self, aside: _Aside) -> None:
+        """The dead letters are written, or cannot be: then the partition halts, and the record is tried again later."""
+        self._asides -= 1
+        if self._life.context.lost:
+            return
+        try:
+            aside.written.result()
+        except Exception as error:
+            trouble = self._troubles[aside.lane]
+            self._rest(aside.lane, trouble, self._failures.halt(trouble, error))
+        else:
+            self._put_aside(aside.lane, aside.items)
+
+    def _put_aside(self, lane: Lane, items: Sequence[Item]) -> None:
+        """They can be found again elsewhere, so they are done. What is behind them goes on."""
+        self._done(items)
+        self._failures.passed(self._troubles.pop(lane))
+        self._hunts.pop(lane, None)
+        lane.alone, lane.limit = False, None
+        if self._lanes.shed(lane):
+            self._lanes.wake(lane)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aside:
+    """What has come of records that were to be put aside."""
+
+    lane: Lane
+    items: Sequence[Item]
+    written: Promise[None]

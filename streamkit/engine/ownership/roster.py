@@ -1,0 +1,107 @@
+"""Which leases there are: made at the group's first start, when partitions are found, and before a parent's end is saved.
+
+The rules are `lineage.py`; this asks broker and store, and writes. Any worker does it, and does again what another one has
+left half done. Runs on the control thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from streamkit.engine.checkpoint.leased_calls import LeasedStoreCalls
+from streamkit.engine.ownership.lineage import children_of, to_create, to_remove
+from streamkit.engine.ownership.start import CLOCK_MARGIN
+from streamkit.engine.runtime import Runtime
+from streamkit.errors import PartitionLostError
+from streamkit.model import Checkpoint, Lease, Partition, StartPosition
+
+__all__ = ["Roster", "Streams"]
+
+STALE_PART = 1 / 2
+"""Of a lease's duration: a plan that is older was overtaken by others, perhaps, and is thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Streams:
+    """What the roster asks of the broker."""
+
+    start: StartPosition
+    """Where the group begins."""
+    discover: Callable[[StartPosition], Awaitable[Sequence[Partition]]]
+    resolve: Callable[[Sequence[Partition], StartPosition], Awaitable[Sequence[StartPosition]]]
+
+
+class Roster:
+    """The rows of a group."""
+
+    def __init__(self, calls: LeasedStoreCalls, streams: Streams, runtime: Runtime, lease_seconds: float) -> None:
+        self._calls = calls
+        self._streams = streams
+        self._runtime = runtime
+        self._patience = lease_seconds * STALE_PART
+
+    async def tend(self, rows: Sequence[Lease], listed_at: float) -> bool:
+        """Add what is missing among `rows`, which were listed at `listed_at`; remove what is done with. Whether nothing was missing.
+
+        Raises BrokerError if the partitions cannot be listed or do not fit together, CheckpointError if the store does not take it.
+        """
+        start, discover = self._streams.start, self._streams.discover
+        everything = await discover(StartPosition.EARLIEST)
+        at_start = everything if start == StartPosition.EARLIEST else await discover(start)
+        missing = to_create(start, at_start, everything, rows)
+        if missing:
+            missing = await self._begun(missing, everything, rows)
+            self._check_age(listed_at)
+            await self._calls.create(missing)
+        elif done := to_remove(rows):
+            await self._calls.remove(done)
+        return not missing
+
+    async def _begun(self, missing: Sequence[Lease], everything: Sequence[Partition], rows: Sequence[Lease]) -> list[Lease]:
+        """Those without a checkpoint begin where the group begins. That is resolved here, before anything is read, and for all at once:
+        whoever claims one of them later, because the first worker died or was slow, finds the same start."""
+        plain = [lease.partition for lease in missing if lease.checkpoint is None]
+        times = [row.checkpoint.group_started for row in rows if row.checkpoint is not None and row.checkpoint.group_started is not None]
+        started = min(times, default=datetime.fromtimestamp(self._runtime.unix_time(), UTC))
+        wish = self._streams.start
+        if wish == StartPosition.LATEST and times:  # the rest of a first start that somebody has begun
+            wish = StartPosition.at_time(started - CLOCK_MARGIN)
+        starts = await self._streams.resolve(plain, wish) if wish != StartPosition.EARLIEST else [wish] * len(plain)
+        found = dict(zip(plain, starts, strict=True))
+        return [
+            replace(
+                lease,
+                checkpoint=Checkpoint(
+                    lease.partition,
+                    found[lease.partition],
+                    partitions_at_start=sum(1 for p in everything if p.stream == lease.partition.stream),
+                    group_started=started,
+                ),
+            )
+            if lease.checkpoint is None
+            else lease
+            for lease in missing
+        ]
+
+    async def before_end(self, partition: Partition, children: Sequence[Partition]) -> None:
+        """The children's leases, then their names in the parent's row; END follows. Raises FencedError, or what is worth another try."""
+        held = self._calls.held.get(partition)
+        if held is None:
+            raise PartitionLostError(f"the lease of {partition} is not ours any more")
+        listed_at = self._runtime.monotonic()
+        rows = await self._calls.leases()
+        parent = next((row for row in rows if row.partition == partition), None)
+        if parent is None:
+            raise PartitionLostError(f"the lease of {partition} is gone")
+        missing = children_of(parent, children, rows)
+        self._check_age(listed_at)
+        if missing:
+            await self._calls.create(missing)
+        if children:
+            await self._calls.name_children(held, [child.id for child in children])
+
+    def _check_age(self, listed_at: float) -> None:
+        if self._runtime.monotonic() - listed_at > self._patience:
+            raise PartitionLostError("the listing of the leases is too old to act on; it is made again")

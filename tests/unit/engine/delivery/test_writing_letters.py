@@ -1,0 +1,116 @@
+"""Writing dead letters: one send for all, an answer for each, and an error that says which record, which target and why."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Iterator, Sequence
+from typing import Any
+
+import pytest
+
+from streamkit.builtin.memory import MemoryLog, MemoryProducer, MemorySettings
+from streamkit.engine.delivery.dead_letter import DeadLetters
+from streamkit.engine.delivery.letter import Letter, original_of
+from streamkit.engine.delivery.messages import FailedRecord
+from streamkit.errors import BrokerError, BrokerUnavailableError, DeadLetterError, StreamGoneError
+from streamkit.model import Partition, PlainRecord, Position
+from streamkit.plugin import NewRecord, Producer
+from streamkit.testing.virtual import EPOCH, VirtualRuntime
+from tests.conformance.context import PlainContext
+
+
+class Counted(MemoryProducer):
+    sends = 0
+    cut = False
+
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        self.sends += 1
+        answers = await super().send(stream, records)
+        return answers[1:] if self.cut else answers
+
+
+class Rig:
+    def __init__(self, **settings: Any) -> None:
+        self.log = MemoryLog.named("letters")
+        self.runtime = VirtualRuntime()
+        self.producer = Counted(MemorySettings(name="letters", partitions=1, **settings), PlainContext())
+
+    def letters(self, target: str = "memory:dlq", producer: Producer[Any] | None = None) -> DeadLetters:
+        return DeadLetters(producer or self.producer, target, self.runtime, group="billing", worker="w1")
+
+    def run(self, work: Awaitable[None]) -> None:
+        self.runtime.run(work)
+
+    def written(self, stream: str = "dlq") -> list[Letter]:
+        found = [original_of(record) for p in self.log.partitions(stream) for record in self.log.topic(stream).log(p.id).records]
+        assert all(isinstance(one, Letter) for one in found)
+        return found  # type: ignore[return-value]
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    MemoryLog.forget("letters")
+    made = Rig()
+    yield made
+    made.runtime.stop()
+    MemoryLog.forget("letters")
+
+
+def failed(count: int = 1) -> list[FailedRecord]:
+    return [FailedRecord(PlainRecord(Partition("orders", "0"), Position(n), b"%d" % n), ValueError(f"no {n}"), 5) for n in range(count)]
+
+
+def test_all_are_sent_at_once_and_in_order(rig: Rig) -> None:
+    rig.run(rig.letters().write(failed(50)))
+    assert rig.producer.sends == 1
+    assert [one.id for one in rig.written()] == [f"orders/0/{n}" for n in range(50)]
+    assert {(one.group, one.worker, one.attempts, one.failed_at.timestamp()) for one in rig.written()} == {("billing", "w1", 5, EPOCH)}
+
+
+def test_nothing_to_write_sends_nothing(rig: Rig) -> None:
+    rig.run(rig.letters().write([]))
+    assert rig.producer.sends == 0
+
+
+def test_a_target_may_have_colons_in_its_name(rig: Rig) -> None:
+    rig.run(rig.letters("memory:a:b").write(failed()))
+    assert len(rig.written("a:b")) == 1
+
+
+def test_one_answer_that_is_an_error_names_its_record_the_target_and_the_cause(rig: Rig) -> None:
+    rig.log.create("dlq", 1)
+
+    class Picky(Counted):
+        async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+            return [BrokerError("too large", fix="raise max.message.bytes") if record.value == b"2" else None for record in records]
+
+    picky = Picky(MemorySettings(name="letters"), PlainContext())
+    with pytest.raises(DeadLetterError, match=r"^memory:dlq did not take the dead letter of orders/0/2: BrokerError: too large$") as caught:
+        rig.run(rig.letters(producer=picky).write(failed(5)))
+    error = caught.value
+    assert (error.record, error.attempts, error.fix) == ("orders/0/2", 5, "raise max.message.bytes")
+    assert isinstance(error.__cause__, BrokerError)
+
+
+@pytest.mark.parametrize("cause", [BrokerUnavailableError("gone for lunch"), RuntimeError("a bug of the plugin")])
+def test_a_send_that_raises_is_a_dead_letter_error_too(rig: Rig, cause: Exception) -> None:
+    rig.log.faults.fail("send", cause)
+    with pytest.raises(DeadLetterError, match=f"of orders/0/0: {type(cause).__name__}: {cause}") as caught:
+        rig.run(rig.letters().write(failed(3)))
+    assert caught.value.__cause__ is cause
+    assert caught.value.fix
+    rig.run(rig.letters().write(failed(3)))  # the same again
+    assert [one.id for one in rig.written()] == ["orders/0/0", "orders/0/1", "orders/0/2"]
+
+
+def test_answers_that_are_missing_are_not_taken_for_acknowledgements(rig: Rig) -> None:
+    rig.producer.cut = True
+    with pytest.raises(DeadLetterError, match="1 answers for 2 records"):
+        rig.run(rig.letters().write(failed(2)))
+
+
+def test_a_target_that_is_not_there_is_found_before_anything_fails(rig: Rig) -> None:
+    producer = MemoryProducer(MemorySettings(name="letters", auto_create=False), PlainContext())
+    with pytest.raises(StreamGoneError, match="dead letters cannot be written to memory:dlq: stream 'dlq' does not exist") as caught:
+        rig.run(rig.letters(producer=producer).check())
+    assert "STREAMKIT_DEAD_LETTER" in caught.value.fix
+    rig.run(rig.letters().check())  # made by its first record
