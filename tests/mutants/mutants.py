@@ -990,6 +990,13 @@ MUTANTS = (
         (CARE + "test_the_culprit_is_found_and_goes_to_the_policy",),
     ),
     Mutant(
+        "a record that only fails is not taken for one that kills",
+        "engine/delivery/care.py",
+        "        self._life.events.note_suspect(batch.first, 0)\n",
+        "        pass\n",
+        (CARE + "test_a_record_that_only_fails_is_not_taken_for_one_that_kills",),
+    ),
+    Mutant(
         "an orderly end clears the suspicion",
         "engine/delivery/care.py",
         "            self._life.events.note_suspect(None, 0)\n",

@@ -246,8 +246,8 @@ class Checkpointer:
         entry.due_at = self._runtime.monotonic() + self._interval
         self._count(entry.worker, draft.count)
         self._observer.on_checkpointed(draft.checkpoint)
-        if entry.settled is not None:
-            entry.urgent = True  # look again: has more become wanted?
+        if entry.settled is not None or entry.worker.progress.count >= entry.worker.checkpoint_at:
+            entry.urgent = True  # look again: more may have become wanted meanwhile, and the worker says so once only
 
     def _count(self, worker: Worker, count: int) -> None:
         worker.saved_count = max(worker.saved_count, count)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from streamkit.engine.delivery.call import Caller, Result
 from streamkit.engine.delivery.failures import Failures, Trouble, Verdict, as_error
@@ -16,9 +15,10 @@ from streamkit.engine.delivery.intake import EndMark, Intake
 from streamkit.engine.delivery.lanes import Job, Lane, Lanes
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Progress, RunningCall
-from streamkit.engine.delivery.runner import Awaits, Report, Runner, Said
+from streamkit.engine.delivery.pressure import weight_of
+from streamkit.engine.delivery.runner import Aside, Awaits, Report, Runner, Said
 from streamkit.engine.delivery.tracker import Item, Tracker, batch_of
-from streamkit.engine.runtime import Mailbox, Promise
+from streamkit.engine.runtime import Mailbox
 from streamkit.model import Batch, Partition, Position
 from streamkit.outcome import Retry, Stop
 
@@ -27,6 +27,8 @@ __all__ = ["Keyed"]
 RUN_SECONDS = 0.002
 """About how long one job of a handler of records shall take: handing it over costs some ten microseconds."""
 MAX_RUN = 64
+TAKE_RECORDS = 200
+"""So many records are sorted into lanes between two looks at who is idle: it takes about a millisecond."""
 TELL_RECORDS = 100
 """The reader is told of so many finished records at once, unless too few are left: waking it costs a system call."""
 LOOK_AGAIN_SECONDS = 0.05
@@ -43,7 +45,7 @@ class Keyed:
         self._failures = failures
         self._lanes = Lanes()
         self._tracker = Tracker(intake.progress)
-        self._reports: Mailbox[Report | Said | Awaits | _Aside] = Mailbox(life.signal)
+        self._reports: Mailbox[Report | Said | Awaits | Aside] = Mailbox(life.signal)
         self._runners: list[Runner] = []
         self._idle: list[Runner] = []
         self._running: dict[Runner, None] = {}
@@ -57,10 +59,13 @@ class Keyed:
         """Somebody waits until these are saved."""
         self._waiting: dict[Runner, int] = {}
         """Calls that wait so, and for the record with which index."""
+        self._is_over = False
         self._freed = 0
         """So many records were finished since the reader was told."""
         self._caught_up_at: deque[int] = deque()
         self._end: EndMark | None = None
+        self._half: tuple[Batch, int] | None = None
+        """A batch that is not in the lanes as a whole, and how much of it is."""
         self._waiting_since: float | None = None
         self._record_seconds = RUN_SECONDS
         """How long a handler of records takes for one, as far as is known: one at a time until then."""
@@ -75,7 +80,7 @@ class Keyed:
     @property
     def goes_on(self) -> bool:
         """Whether something is called or could be, whatever has halted."""
-        return bool(self._running) or self._lanes.waiting_records > 0 or bool(self._intake.inbox)
+        return bool(self._running) or self._lanes.waiting_records > 0 or self._half is not None or bool(self._intake.inbox)
 
     def snapshot(self) -> Progress:
         """What may be checkpointed now: the safe position."""
@@ -104,28 +109,51 @@ class Keyed:
                 self._hear()
             return None
         finally:
+            self._is_over = True
             for runner in self._runners:
                 runner.stop()
 
     async def _pause(self, seconds: float | None) -> None:
         """Until there is something to look at. The user's loop always gets its turn."""
-        if self._reports.items or (self._intake.inbox and self._life.ending is None):
+        if self._reports.items or (self._life.ending is None and (self._intake.inbox or self._half is not None)):
             await self._life.carrier.give_way()
         else:
             await self._life.signal.wait(seconds)
 
+    def _take_turn(self, report: Report) -> None:
+        """A runner on the dispatcher's own loop reports, and does the dispatcher's work at once: so calls that have ended together do not
+        begin together. What concerns the dispatcher's own waiting wakes it."""
+        self._reports.items.append(report)
+        if self._is_over:
+            return
+        self._hear()
+        if self._life.ending is not None or self._dispatch() is not None or self._end is not None:
+            self._life.signal.set()
+
     def _take_in(self) -> None:
-        """What the reader has offered, into the lanes: they are bounded by what the reader may offer."""
-        inbox = self._intake.inbox
-        while inbox:
+        """What the reader has offered, into the lanes, a little at a time: meanwhile nobody gets a job."""
+        inbox, left = self._intake.inbox, TAKE_RECORDS
+        while left > 0 and (self._half is not None or inbox):
+            if self._half is not None:
+                left -= self._take_part(*self._half, left)
+                continue
             item = inbox.popleft()
             if isinstance(item, Batch):
-                self._lanes.offer(self._tracker.offer(item))
+                self._half = item, 0
             elif isinstance(item, EndMark):
                 self._end = item
             else:
                 self._caught_up_at.append(self._tracker.progress.count + self._tracker.open_records)
         self._look_whether_caught_up()
+
+    def _take_part(self, batch: Batch, begin: int, most: int) -> int:
+        """Up to `most` records of a batch, with their share of its weight. How many."""
+        count, weight = len(batch), weight_of(batch)
+        end = min(count, begin + most)
+        part = batch if end - begin == count else batch.slice(begin, end)
+        self._lanes.offer(self._tracker.offer(part, weight * end // count - weight * begin // count))
+        self._half = (batch, end) if end < count else None
+        return end - begin
 
     def _look_whether_caught_up(self) -> None:
         while self._caught_up_at and self._caught_up_at[0] <= self._tracker.progress.count:
@@ -175,11 +203,9 @@ class Keyed:
         if self._caller.by == "batch" and limits.max_wait_seconds:
             return limits.max_batch  # they were waited for, so that they come together
         share = -(-self._lanes.waiting_records // free)
-        most = limits.max_batch if self._caller.by == "batch" else min(limits.max_batch, self._run_length())
-        return min(share, most)
-
-    def _run_length(self) -> int:
-        return max(1, min(MAX_RUN, int(RUN_SECONDS / max(self._record_seconds, 1e-9))))
+        if self._caller.by == "batch":
+            return min(share, limits.max_batch)
+        return min(share, limits.max_batch, max(1, min(MAX_RUN, int(RUN_SECONDS / max(self._record_seconds, 1e-9)))))
 
     def _give(self, job: Job, now: float) -> None:
         runner = self._idle.pop() if self._idle else self._new_runner()
@@ -193,14 +219,12 @@ class Keyed:
         life = self._life
         name = f"worker-{life.partition}-{len(self._runners) + 1}"
         carrier = life.runtime.user(name) if self._caller.is_async else life.runtime.thread(name)
-        runner = Runner(name, self._caller, life.context, carrier, life.runtime, self._reports.put, lambda: self._intake.progress.position)
+        report = self._reports.put
+        finish = self._take_turn if self._caller.is_async else report
+        runner = Runner(name, self._caller, life.context, carrier, life.runtime, report, finish, lambda: self._intake.progress.position)
         self._runners.append(runner)
         runner.start()
         return runner
-
-    def _note_oldest_call(self) -> None:
-        oldest = next(iter(self._running), None)
-        self._life.call_started = oldest.began if oldest is not None else None
 
     # -- what was done --------------------------------------------------------------------------------------------
 
@@ -224,7 +248,8 @@ class Keyed:
         if self._freed >= TELL_RECORDS or (self._freed and self._lanes.waiting_records < self._life.limits.concurrency):
             self._freed = 0
             self._intake.tell_room()
-        self._note_oldest_call()
+        oldest = next(iter(self._running), None)
+        self._life.call_started = oldest.began if oldest is not None else None
 
     def _called(self, report: Report) -> None:
         """A call is over."""
@@ -347,7 +372,7 @@ class Keyed:
         elif verdict.do == "put_aside":
             written = self._life.events.put_aside(verdict.failed)
             self._asides += 1
-            written.on_done(lambda: self._reports.put(_Aside(lane, culprits, written)))
+            written.on_done(lambda: self._reports.put(Aside(lane, culprits, written)))
 
     def _hunt(self, lane: Lane, suspects: int) -> None:
         """One of so many records at the head is bad: try the first half of them."""
@@ -358,7 +383,7 @@ class Keyed:
         trouble.retry_at = self._life.runtime.monotonic() + verdict.wait_seconds
         self._lanes.rest(lane, trouble.retry_at)
 
-    def _written(self, aside: _Aside) -> None:
+    def _written(self, aside: Aside) -> None:
         """The dead letters are written, or cannot be: then the partition halts, and the record is tried again later."""
         self._asides -= 1
         if self._life.context.lost:
@@ -379,12 +404,3 @@ class Keyed:
         lane.alone, lane.limit = False, None
         if self._lanes.shed(lane):
             self._lanes.wake(lane)
-
-
-@dataclass(frozen=True, slots=True)
-class _Aside:
-    """What has come of records that were to be put aside."""
-
-    lane: Lane
-    items: Sequence[Item]
-    written: Promise[None]

@@ -10,15 +10,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from streamkit.engine.delivery.call import Caller, Result
-from streamkit.engine.delivery.lanes import Job
+from streamkit.engine.delivery.lanes import Job, Lane
 from streamkit.engine.delivery.messages import RunningCall
 from streamkit.engine.delivery.tracker import Item
-from streamkit.engine.runtime import Carrier, Mailbox, Runtime
+from streamkit.engine.runtime import Carrier, Mailbox, Promise, Runtime
 from streamkit.errors import CheckpointPositionError, UnsupportedError
 from streamkit.model import Batch, Position
 from streamkit.processing import CheckpointFuture, CheckpointLink, Context, PreparedFuture
 
-__all__ = ["Awaits", "Report", "Runner", "RunnerContext", "Said"]
+__all__ = ["Aside", "Awaits", "Report", "Runner", "RunnerContext", "Said"]
+
+
+QUICK_SECONDS = 0.001
 
 
 @dataclass(slots=True, eq=False)
@@ -45,6 +48,15 @@ class Awaits:
     position: Position
     index: int | None
     """Of its record; None if everything up to it is done already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """What has come of records that were to be put aside."""
+
+    lane: Lane
+    items: Sequence[Item]
+    written: Promise[None]
 
 
 class RunnerContext(Context):
@@ -78,8 +90,10 @@ class Runner:
         carrier: Carrier,
         runtime: Runtime,
         report: Callable[[Report | Said | Awaits], None],
+        finish: Callable[[Report], None],
         safe: Callable[[], Position | None],
     ) -> None:
+        """`report`: from any thread. `finish`: what is told of a call that is over, on this runner's carrier."""
         self.name = name
         self.job: Job | None = None
         """What it has been given and has not reported yet. The delivery's."""
@@ -89,6 +103,7 @@ class Runner:
         self._caller = caller
         self._runtime = runtime
         self._report = report
+        self._finish = finish
         self.carrier = carrier
         self._inbox: Mailbox[tuple[Batch, int] | None] = Mailbox(carrier.signal())
 
@@ -127,7 +142,10 @@ class Runner:
                 batch, context.attempt = given
                 batch.delivered = self._runtime.unix_time()
                 result = await self._caller.process(self.carrier, batch, context)
-            self._report(Report(self, result))
+            is_quick = self._runtime.monotonic() - self.began < QUICK_SECONDS
+            self._finish(Report(self, result))
+            if is_quick:
+                await self.carrier.give_way()  # it may not have waited at all: others of the loop want a turn
         self.carrier.release()
 
     def _over(self, error: BaseException | None) -> None:

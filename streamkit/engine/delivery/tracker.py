@@ -60,7 +60,7 @@ class Segment:
         "written",
     )
 
-    def __init__(self, batch: Batch, records: Sequence[Record], start: int) -> None:
+    def __init__(self, batch: Batch, records: Sequence[Record], start: int, weight_bytes: int) -> None:
         self.start = start
         positions = [record.position for record in records]
         self.positions: list[Position] | None = positions
@@ -77,7 +77,7 @@ class Segment:
         self.lag_records = batch.lag_records
         self.size = sum(map(_size, records))
         self.sized = 0
-        self.weight_bytes = weight_of(batch)
+        self.weight_bytes = weight_bytes
         self.freed_bytes = 0
 
 
@@ -96,10 +96,11 @@ class Tracker:
         """Records above the safe position, done or not."""
         return self._offered - self.progress.count
 
-    def offer(self, batch: Batch) -> list[Item]:
-        """The records of a batch that follows all that came before."""
+    def offer(self, batch: Batch, weight_bytes: int | None = None) -> list[Item]:
+        """The records of a batch that follows all that came before. `weight_bytes`: what it holds, if that is not its own weight."""
         records = list(batch)
-        segment = Segment(batch, records, self._offered)
+        weight = weight_of(batch) if weight_bytes is None else weight_bytes
+        segment = Segment(batch, records, self._offered, weight)
         self._segments.append(segment)
         self._offered += len(records)
         return [Item(record, segment, offset) for offset, record in enumerate(records)]

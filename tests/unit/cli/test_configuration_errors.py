@@ -83,11 +83,11 @@ def test_a_broken_dotenv_file_names_its_line(cli: CommandLine) -> None:
 
 def test_what_is_not_built_yet_is_refused(cli: CommandLine) -> None:
     cli.file("orders.py", HANDLE)
-    answer = cli(*RUN, CONCURRENCY="4")
+    answer = cli(*RUN, ON_FAILURE="park")
     assert answer.code == 2
     assert answer.err == (
-        "streamkit: STREAMKIT_CONCURRENCY: 4 is not built yet; one handler runs per partition; run more workers, or read more partitions\n"
-        "  fix: unset STREAMKIT_CONCURRENCY\n"
+        "streamkit: STREAMKIT_ON_FAILURE: 'park' is not built yet; later records of its key are not kept back; dead_letter puts the "
+        "failed one aside\n  fix: unset STREAMKIT_ON_FAILURE\n"
     )
 
 

@@ -27,6 +27,14 @@ from streamkit import Context, Record, record_processor
 def handle(record: Record, context: Context) -> None:
     print(record.value.decode(), flush=True)
 """
+REJECTING = """
+from streamkit import Context, Record, Reject, record_processor
+
+
+@record_processor
+def handle(record: Record, context: Context) -> Reject:
+    return Reject("not wanted")
+"""
 AFTER_SECONDS = 30.0
 """Far above what a start takes here (three seconds), and far below for ever."""
 
@@ -101,6 +109,7 @@ def topic(secure_server):
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "reading.py").write_text(PROGRAM)
+    (tmp_path / "rejecting.py").write_text(REJECTING)
     (tmp_path / "token").write_text(token_for(300))
     shutil.copy(ROOT / "docs" / "snippets" / "my_tokens.py", tmp_path)
     return tmp_path
@@ -110,13 +119,13 @@ def folder(tmp_path):
 def run(topic, folder):
     """`streamkit run` with these variables, to the end of the topic. What it printed, what it said, its exit code and its seconds."""
 
-    def start(variables, **changed):
+    def start(variables, program="reading", **changed):
         mine = {name: value for name, value in os.environ.items() if not name.upper().startswith("STREAMKIT_")}
         mine |= {"STREAMKIT_BROKER": "kafka", "STREAMKIT_STREAM": topic, "STREAMKIT_GROUP": f"g-{uuid.uuid4().hex[:8]}"}
         mine |= {"STREAMKIT_STOP": "at_end", **variables}
         mine |= {f"STREAMKIT_{name}": value for name, value in changed.items()}
         began = time.monotonic()
-        command = [sys.executable, "-m", "streamkit", "run", "reading:handle"]
+        command = [sys.executable, "-m", "streamkit", "run", f"{program}:handle"]
         done = subprocess.run(command, cwd=folder, env=mine, capture_output=True, text=True, timeout=90, check=False)
         return done, time.monotonic() - began
 
@@ -183,6 +192,20 @@ def test_static_partitions_are_read_with_a_login_too(run, real, folder):
     more = {"OWNERSHIP": "static", "PARTITIONS": "0", "STORE": "sqlite", "SQLITE__PATH": str(folder / "checkpoints.db")}
     done, _ = run(real("SCRAM-SHA-512"), **more)
     assert (done.stdout, done.returncode) == ("a record\n", 0), done.stderr
+
+
+@pytest.mark.integration
+def test_dead_letters_are_written_with_the_same_login(run, real, secure_server):
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec
+    from streamkit_sandbox.kafka_topics import create_topic
+
+    target = create_topic(secure_server.bootstrap_servers, 1, {})
+    done, _ = run(real("OAUTHBEARER-callback"), "rejecting", ON_FAILURE="dead_letter", DEAD_LETTER=f"kafka:{target}")
+    assert done.returncode == 0, done.stderr
+    admin = AdminClient({"bootstrap.servers": secure_server.bootstrap_servers})
+    (end,) = admin.list_offsets({TopicPartition(target, 0): OffsetSpec.latest()}).values()
+    assert end.result(20).offset == 1
 
 
 def refused(outcome, *words):

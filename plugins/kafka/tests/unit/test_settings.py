@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 from streamkit_kafka.client import consumer_config, group_config, producer_config
 from streamkit_kafka.settings import KafkaSettings
+from streamkit_kafka.tokens import TokenSource
 
 
 def settings(**fields):
@@ -109,9 +110,44 @@ def test_credentials_reach_the_client_and_no_repr():
     assert "hunter" not in repr(secret)
 
 
+SASL = {"security_protocol": "sasl_ssl"}
+USER = {"sasl_username": "u", "sasl_password": "p"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "missing"),
+    [
+        ({}, "SASL_MECHANISM"),
+        (USER, "SASL_MECHANISM"),
+        ({"sasl_mechanism": "PLAIN", "sasl_username": "u"}, "SASL_USERNAME and SASL_PASSWORD"),
+        ({"sasl_mechanism": "SCRAM-SHA-512", "sasl_password": "p"}, "SASL_USERNAME and SASL_PASSWORD"),
+        ({"sasl_mechanism": "OAUTHBEARER"}, "OAUTH_CALLBACK"),
+        ({"sasl_mechanism": "OAUTHBEARER", "options": {"sasl.oauthbearer.method": "default"}}, "OAUTH_CALLBACK"),
+    ],
+)
+def test_a_login_that_cannot_work_is_refused_before_anything_connects(fields, missing):
+    with pytest.raises(ValidationError, match=missing):
+        settings(**SASL, **fields)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"sasl_mechanism": "plain", **USER},
+        {"sasl_mechanism": "SCRAM-SHA-256", **USER},
+        {"sasl_mechanism": "OAUTHBEARER", "oauth_callback": "time:time"},
+        {"sasl_mechanism": "OAUTHBEARER", "options": {"sasl.oauthbearer.method": "oidc"}},
+        {"sasl_mechanism": "OAUTHBEARER", "options": {"enable.sasl.oauthbearer.unsecure.jwt": True}},
+        {"sasl_mechanism": "GSSAPI"},
+    ],
+)
+def test_a_login_that_has_what_it_needs_is_taken(fields):
+    assert consumer_config(settings(**SASL, **fields), "", "")["sasl.mechanism"] == fields["sasl_mechanism"].upper()
+
+
 def test_an_oauth_callback_is_imported_by_its_path():
     fields = {"security_protocol": "sasl_ssl", "sasl_mechanism": "OAUTHBEARER"}
-    assert consumer_config(settings(oauth_callback="time:time", **fields), "", "")["oauth_cb"].__name__ == "time"
+    assert isinstance(consumer_config(settings(oauth_callback="time:time", **fields), "", "")["oauth_cb"], TokenSource)
     for wrong in ("no.such.module:f", "time:no_such", "time:tzname"):
         with pytest.raises(ValueError, match="STREAMKIT_KAFKA__OAUTH_CALLBACK"):
             consumer_config(settings(oauth_callback=wrong, **fields), "", "")

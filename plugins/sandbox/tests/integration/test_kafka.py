@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 from streamkit_sandbox.catalog import SERVERS
-from streamkit_sandbox.errors import ServerStartError, ServerUnavailableError
+from streamkit_sandbox.errors import SandboxError, ServerStartError, ServerUnavailableError
 from streamkit_sandbox.kafka import KafkaServer
+from streamkit_sandbox.kafka_security import PASSWORD, USER
 from streamkit_sandbox.kafka_topics import create_topic
 from streamkit_sandbox.kafka_wire import listed_brokers
 from streamkit_sandbox.pytest_plugin import missing
 
 ck = pytest.importorskip("confluent_kafka")
+pytest.importorskip("confluent_kafka.admin")
 pytestmark = pytest.mark.integration
 
 LISTENING = "0A"
@@ -102,12 +104,45 @@ def test_a_paused_broker_answers_nothing_until_it_is_resumed(server: KafkaServer
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_broker_listens_on_loopback_only(server: KafkaServer) -> None:
     (pid,) = server.pids
+    hosts = listening(pid)
+    assert len(hosts) == 2  # for clients and for controllers
+    assert set(hosts) <= LOOPBACK
+
+
+def listening(pid: int) -> list[str]:
+    """The hosts of each socket on which that process listens, as /proc writes them."""
     links = [os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir() if entry.is_symlink()]
     own = {link[len("socket:[") : -1] for link in links if link.startswith("socket:[")}
     rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()[1:]]
-    hosts = [row[1].partition(":")[0] for row in rows if row[3] == LISTENING and row[9] in own]
-    assert len(hosts) == 2  # for clients and for controllers
-    assert set(hosts) <= LOOPBACK
+    return [row[1].partition(":")[0] for row in rows if row[3] == LISTENING and row[9] in own]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_broker_with_security_listens_on_loopback_only_and_keeps_its_ports_and_its_user_over_a_restart() -> None:
+    with started(KafkaServer(security=True)) as server:
+        (pid,) = server.pids
+        assert set(listening(pid)) <= LOOPBACK
+        assert len(listening(pid)) == 6  # open, controllers, and four more
+        before = server.settings("sasl_ssl", "SCRAM-SHA-512")
+        server.kill()
+        server.restart()
+        assert server.settings("sasl_ssl", "SCRAM-SHA-512") == before
+        admin = ck.admin.AdminClient(
+            {
+                "bootstrap.servers": before["STREAMKIT_KAFKA__BOOTSTRAP_SERVERS"],
+                "security.protocol": "sasl_ssl",
+                "ssl.ca.location": str(server.security.authority),
+                "sasl.mechanism": "SCRAM-SHA-512",
+                "sasl.username": USER,
+                "sasl.password": PASSWORD,
+            }
+        )
+        assert admin.list_topics(timeout=20).cluster_id
+
+
+def test_a_server_without_security_says_so(server: KafkaServer) -> None:
+    with pytest.raises(SandboxError, match="security=True"):
+        server.settings("ssl")
 
 
 def test_closing_ends_the_process_and_removes_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from streamkit_sandbox.errors import SandboxError
 from streamkit_sandbox.kafka import KafkaServer
 from streamkit_sandbox.kafka_mock import MockKafka
 from streamkit_sandbox.kafka_node import free_ports, random_id
+from streamkit_sandbox.kafka_security import LISTENERS, MECHANISMS, PASSWORD, Security
 from streamkit_sandbox.kafka_settings import NodeAddress, node_properties, overriding
 from streamkit_sandbox.kafka_wire import coordinates_groups, listed_brokers
 
@@ -42,6 +43,47 @@ def test_a_keyword_is_a_server_property_and_wins() -> None:
     keywords = overriding({"group_consumer_session_timeout_ms": 2000, "auto_create_topics_enable": True, "log.dirs": "x"})
     assert keywords == {"group.consumer.session.timeout.ms": "2000", "auto.create.topics.enable": "true", "log.dirs": "x"}
     assert node_properties(CLUSTER[0], CLUSTER, Path("data"), keywords).items() >= keywords.items()
+
+
+def test_further_listeners_are_loopback_too_and_each_speaks_as_it_was_told() -> None:
+    me = NodeAddress(1, 20_001, 21_001, {"ssl": 22_001, "sasl_ssl": 22_002})
+    properties = node_properties(me, [me], Path("data"), {}, LISTENERS)
+    clients = "PLAINTEXT://127.0.0.1:20001,SSL://127.0.0.1:22001,SASL_SSL://127.0.0.1:22002"
+    assert properties["advertised.listeners"] == clients
+    assert properties["listeners"] == f"{clients},CONTROLLER://127.0.0.1:21001"
+    spoken = "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL"
+    assert properties["listener.security.protocol.map"] == spoken
+
+
+def test_the_certificate_is_for_the_address_and_for_no_name(tmp_path: Path) -> None:
+    from cryptography import x509
+
+    Security(tmp_path)
+    certificate = x509.load_pem_x509_certificate((tmp_path / "server.pem").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert [str(name.value) for name in names] == ["127.0.0.1"]
+
+
+def test_keys_and_certificates_are_made_anew_for_each_server(tmp_path: Path) -> None:
+    first, second = Security(tmp_path / "1"), Security(tmp_path / "2")
+    assert first.authority.read_bytes() != second.authority.read_bytes()
+    assert first.client_key.read_bytes() != second.client_key.read_bytes()
+
+
+def test_each_way_in_has_the_variables_that_it_needs_and_no_others(tmp_path: Path) -> None:
+    security = Security(tmp_path)
+    assert set(security.settings("ssl", "")) == {"STREAMKIT_KAFKA__SECURITY_PROTOCOL", "STREAMKIT_KAFKA__SSL_CA_LOCATION"}
+    assert str(security.client_key) in security.settings("mtls", "")["STREAMKIT_KAFKA__OPTIONS"]
+    for mechanism in MECHANISMS:
+        found = security.settings("sasl_plaintext", mechanism)
+        assert "STREAMKIT_KAFKA__SSL_CA_LOCATION" not in found
+        assert (found.get("STREAMKIT_KAFKA__SASL_PASSWORD") == PASSWORD) is (mechanism != "OAUTHBEARER")
+
+
+@pytest.mark.parametrize(("listener", "mechanism"), [("tls", ""), ("ssl", "PLAIN"), ("sasl_ssl", ""), ("sasl_ssl", "plain"), ("", "PLAIN")])
+def test_a_way_in_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, listener: str, mechanism: str) -> None:
+    with pytest.raises(SandboxError, match="use ssl, mtls, sasl_plaintext, sasl_ssl, and for sasl one of PLAIN"):
+        Security(tmp_path).settings(listener, mechanism)
 
 
 def test_free_ports_differ_and_lie_below_the_ports_of_outgoing_connections() -> None:

@@ -60,6 +60,21 @@ def test_checkpoint_records_saves_before_the_interval() -> None:
         assert sequences(h) == [2]
 
 
+@pytest.mark.parametrize("seconds", [0.2, 0.4, 0.6])
+def test_what_is_done_while_a_save_runs_is_saved_after_it_not_at_the_next_interval(seconds: float) -> None:
+    """The worker asks for a checkpoint once; the answer to an earlier one is what reminds of it."""
+
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        await asyncio.sleep(seconds)
+
+    with Harness(handle, checkpoint_interval="1h", checkpoint_records=1) as h:
+        h.script.save_seconds = 1.0
+        h.write(b"a", b"b", b"c")
+        h.advance(10)
+        assert h.checkpoint == 2
+
+
 def test_half_of_max_in_flight_saves_before_the_interval() -> None:
     with Harness(failing({}), checkpoint_interval="1h", max_in_flight=4, max_batch=1) as h:
         h.write(*[b"x"] * 10)

@@ -76,7 +76,7 @@ class Code:
         return kinds[kind]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     failures,
     commands,
