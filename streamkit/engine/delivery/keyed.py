@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from streamkit.engine.delivery.call import Caller, Result
-from streamkit.engine.delivery.failures import Failures, Trouble, Verdict, as_error
+from streamkit.engine.delivery.failures import Failures, Trouble, as_error
 from streamkit.engine.delivery.intake import EndMark, Intake
 from streamkit.engine.delivery.lanes import Job, Lane, Lanes
 from streamkit.engine.delivery.life import Life
@@ -70,8 +70,6 @@ class Keyed:
         self._record_seconds = RUN_SECONDS
         """How long a handler of records takes for one, as far as is known: one at a time until then."""
 
-    # -- looked at by others --------------------------------------------------------------------------------------
-
     @property
     def resting_records(self) -> int:
         """Records that wait for the retry of their key: they keep nobody else from being read and called."""
@@ -121,8 +119,7 @@ class Keyed:
             await self._life.signal.wait(seconds)
 
     def _take_turn(self, report: Report) -> None:
-        """A runner on the dispatcher's own loop reports, and does the dispatcher's work at once: so calls that have ended together do not
-        begin together. What concerns the dispatcher's own waiting wakes it."""
+        """A runner on our own loop does our work at once: so calls that have ended together do not begin together."""
         self._reports.items.append(report)
         if self._is_over:
             return
@@ -347,10 +344,11 @@ class Keyed:
         """No attempt is used up; but what the code has asked for is waited for."""
         after = failure.after if isinstance(failure, Retry) else None
         for lane in lanes:
-            if after:
-                self._lanes.rest(lane, self._life.runtime.monotonic() + after)
-            else:
-                self._lanes.wake(lane)
+            self._rest(lane, Trouble(), after or 0.0)
+
+    def _rest(self, lane: Lane, trouble: Trouble, seconds: float) -> None:
+        trouble.retry_at = self._life.runtime.monotonic() + seconds
+        self._lanes.rest(lane, trouble.retry_at)
 
     def _fail(self, lane: Lane, culprits: Sequence[Item], failure: object) -> None:
         """One key has failed by itself: it waits for its retry, or its records are put aside. All others go on."""
@@ -365,7 +363,7 @@ class Keyed:
         if self._caller.by == "record":
             lane.limit = 1  # a record that is tried again is tried alone: those behind it are first attempts
         if verdict.do in ("retry", "halt"):
-            self._rest(lane, trouble, verdict)
+            self._rest(lane, trouble, verdict.wait_seconds)
         elif verdict.do == "skip":
             self._life.events.skipped(verdict.failed)
             self._put_aside(lane, culprits)
@@ -379,10 +377,6 @@ class Keyed:
         self._hunts[lane] = suspects
         lane.alone, lane.limit = True, max(1, suspects // 2)
 
-    def _rest(self, lane: Lane, trouble: Trouble, verdict: Verdict) -> None:
-        trouble.retry_at = self._life.runtime.monotonic() + verdict.wait_seconds
-        self._lanes.rest(lane, trouble.retry_at)
-
     def _written(self, aside: Aside) -> None:
         """The dead letters are written, or cannot be: then the partition halts, and the record is tried again later."""
         self._asides -= 1
@@ -392,7 +386,7 @@ class Keyed:
             aside.written.result()
         except Exception as error:
             trouble = self._troubles[aside.lane]
-            self._rest(aside.lane, trouble, self._failures.halt(trouble, error))
+            self._rest(aside.lane, trouble, self._failures.halt(trouble, error).wait_seconds)
         else:
             self._put_aside(aside.lane, aside.items)
 
