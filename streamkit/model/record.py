@@ -6,7 +6,7 @@ import builtins
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import chain, islice, pairwise
+from itertools import chain, pairwise
 
 from streamkit.model.partition import Partition
 from streamkit.model.position import Position
@@ -308,4 +308,13 @@ class _JoinedBatch(Batch):
         return self._batches[-1].last_timestamp
 
     def slice(self, start: int, stop: int) -> Batch:
-        return _ListBatch(tuple(islice(self, start, stop)), self.received, self.lag_records)
+        parts: list[Batch] = []
+        offset = 0
+        for batch in self._batches:  # slices of the parts: what they weigh adds up to what the parts were said to weigh
+            low, high = max(start - offset, 0), min(stop - offset, len(batch))
+            if low < high:
+                parts.append(batch.slice(low, high))
+            offset += len(batch)
+        if not parts:
+            raise ValueError(f"[{start}, {stop}) holds no record of {self!r}")
+        return Batch.join(parts)

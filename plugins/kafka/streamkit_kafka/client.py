@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -16,8 +17,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streamkit.errors import ConfigurationError
-from streamkit_kafka.access_errors import is_refused_tls
-from streamkit_kafka.errors import OPTIONS, translated
+from streamkit_kafka.errors import OPTIONS, is_refusal, translated
 from streamkit_kafka.settings import KafkaSettings
 from streamkit_kafka.tokens import TokenSource
 
@@ -37,6 +37,7 @@ __all__ = [
 Config = dict[str, Any]
 OnCommit = Callable[[KafkaError | None, list[TopicPartition]], None]
 
+_RECENT_SECONDS = 60.0
 _LOGGER = logging.getLogger("streamkit.kafka.librdkafka")
 
 _READING = {
@@ -156,7 +157,7 @@ def _fetch_token(config: Config) -> None:
 class ErrorWatch:
     """An `error_cb`: remembers the last thing that librdkafka could not do, and never raises into its poll."""
 
-    __slots__ = ("denied", "down", "trouble")
+    __slots__ = ("_denied_at", "denied", "down", "trouble")
 
     def __init__(self) -> None:
         self.trouble: KafkaError | None = None
@@ -165,14 +166,21 @@ class ErrorWatch:
         """The last one about credentials or TLS: librdkafka goes on trying for ever, people should know at once."""
         self.down = False
         """No broker could be reached."""
+        self._denied_at = 0.0
 
     def __call__(self, error: KafkaError) -> None:
-        if error.code() in (KafkaError._AUTHENTICATION, KafkaError._SSL) or is_refused_tls(error.str()):
-            self.denied = error
+        if is_refusal(error):
+            self.denied, self._denied_at = error, time.monotonic()
         self.down = self.down or error.code() == KafkaError._ALL_BROKERS_DOWN
         # «All brokers down» says less than the reason that came just before it.
         if self.trouble is None or error.code() != KafkaError._ALL_BROKERS_DOWN:
             self.trouble = error
+
+    def reason(self) -> str:
+        """Why no broker answers, as far as one can tell: a refusal of a moment ago explains the connections that broke after it."""
+        recent = self.denied if time.monotonic() - self._denied_at < _RECENT_SECONDS else None
+        known = recent or self.trouble
+        return "" if known is None else known.str()
 
     def clear(self) -> None:
         self.trouble = self.denied = None

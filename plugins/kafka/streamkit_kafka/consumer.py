@@ -26,6 +26,7 @@ from streamkit.plugin import AdapterContext, Budget, Event, Failed
 from streamkit_kafka.client import Config, ErrorWatch, OnCommit, new_consumer
 from streamkit_kafka.errors import BROKER, code_of, translated, translation
 from streamkit_kafka.record import KafkaBatch
+from streamkit_kafka.tokens import TokenSource
 
 __all__ = ["Assignment", "ConsumerCore", "Key", "key_of", "offset_of"]
 
@@ -190,8 +191,10 @@ class ConsumerCore:
 
     def _lost_cluster(self) -> None:
         """librdkafka says once that no broker answers, and goes on trying; so do we, and so does the poll."""
-        self.watch.down = False
-        reason = f": {self.watch.trouble.str()}" if self.watch.trouble is not None else ""
+        source = self._config.get("oauth_cb")
+        said = (source.failure if isinstance(source, TokenSource) else "") or self.watch.reason()
+        self.watch.clear()  # it is not the reason of the next outage
+        reason = f": {said}" if said else ""
         self.fail(BrokerUnavailableError(f"no broker of the cluster answers{reason}; tried again for ever", broker=BROKER), "polling")
 
     def _receive(self, limit: int, wait_seconds: float) -> list[Message]:

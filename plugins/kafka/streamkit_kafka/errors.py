@@ -30,7 +30,7 @@ from streamkit.errors import (
     StreamkitError,
     ThrottledError,
 )
-from streamkit_kafka.access_errors import access_fix, setting_at_fault
+from streamkit_kafka.access_errors import access_fix, is_refused_tls, setting_at_fault
 
 __all__ = [
     "BROKER",
@@ -42,6 +42,7 @@ __all__ = [
     "code_of",
     "is_gone",
     "is_rebalance",
+    "is_refusal",
     "is_unavailable",
     "store_error",
     "translated",
@@ -128,6 +129,13 @@ def is_unavailable(error: KafkaError) -> bool:
 
 def is_gone(error: KafkaError) -> bool:
     return error.code() in _GONE
+
+
+def is_refusal(error: KafkaError) -> bool:
+    """Credentials or TLS, whatever the code: a refused certificate may be called a transport error, a lost connection a refused login."""
+    if error.code() == KafkaError._AUTHENTICATION:
+        return "Broker transport failure" not in error.str()
+    return error.code() == KafkaError._SSL or is_refused_tls(error.str())
 
 
 def is_rebalance(error: KafkaError) -> bool:

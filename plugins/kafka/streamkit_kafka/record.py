@@ -146,4 +146,8 @@ class KafkaBatch(Batch):
         messages = self._messages[start:stop]
         if not messages:
             raise ValueError(f"[{start}, {stop}) holds no record of {self!r}")
-        return KafkaBatch(self._partition, messages, self.received, self._high)
+        part = KafkaBatch(self._partition, messages, self.received, self._high)
+        if self._bytes >= 0:  # a share of the estimate: what its slices free must add up to what the batch has taken, or it would drift
+            count = len(self._messages)
+            part._bytes = self._bytes * (start + len(messages)) // count - self._bytes * start // count
+        return part

@@ -26,6 +26,8 @@ class TokenSource:
         self._path = path
         self._config = config
         self._first: tuple[str, float] | None = None
+        self.failure = ""
+        """Why the last question had no answer; empty if it had. librdkafka does not pass that on. Written on its thread."""
 
     def fetch(self) -> None:
         """Ask for the first token. Raises AccessDeniedError."""
@@ -33,7 +35,13 @@ class TokenSource:
 
     def __call__(self, config: str | None) -> tuple[str, float]:
         first, self._first = self._first, None
-        return first or self._ask()
+        try:
+            token = first or self._ask()
+        except AccessDeniedError as error:
+            self.failure = str(error)
+            raise
+        self.failure = ""
+        return token
 
     def _ask(self) -> tuple[str, float]:
         try:

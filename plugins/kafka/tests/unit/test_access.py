@@ -59,6 +59,37 @@ def test_a_certificate_that_is_refused_counts_as_denied_though_its_code_is_that_
     assert access_error(watch.denied, "connecting").missing
 
 
+def test_a_login_that_broke_with_its_connection_is_no_refusal():
+    watch = ErrorWatch()
+    watch(KafkaError(KafkaError._AUTHENTICATION, "SASL PLAIN mechanism handshake failed: Local: Broker transport failure"))
+    assert watch.denied is None
+
+
+def test_a_refusal_explains_the_connections_that_break_after_it_and_not_the_next_outage():
+    watch = ErrorWatch()
+    for code, text in (
+        (KafkaError._AUTHENTICATION, "Invalid username or password"),
+        (KafkaError._TRANSPORT, "Disconnected"),
+        (KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down"),
+    ):
+        watch(KafkaError(code, text))
+    assert watch.reason() == "Invalid username or password"
+    watch.clear()
+    watch(KafkaError(KafkaError._TRANSPORT, "Disconnected"))
+    assert watch.reason() == "Disconnected"
+
+
+def test_why_a_later_token_was_not_given_is_kept_until_one_is():
+    answers = [("t1", 4e9), None, ("t2", 4e9)]
+    source = TokenSource(lambda text: answers.pop(0), "m:f", "")
+    source(None)
+    with pytest.raises(AccessDeniedError):
+        source(None)
+    assert "m:f returned NoneType" in source.failure
+    source(None)
+    assert source.failure == ""
+
+
 def test_a_token_is_asked_for_with_the_text_of_its_setting_and_the_first_is_not_asked_for_twice():
     asked = []
     source = TokenSource(lambda text: (asked.append(text), (f"t{len(asked)}", time.time() + 60))[1], "m:f", "where")
