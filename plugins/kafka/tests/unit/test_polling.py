@@ -424,3 +424,15 @@ def test_while_leaving_nobody_is_served_and_everything_is_answered(member, scrip
     assert not served
     assert script.calls == [("unassign", [0, 1])]
     assert isinstance(save(member, P0, 1), FencedError)
+
+
+def test_that_no_broker_answers_is_said_once_with_its_own_reason_each_time(member, script):
+    def out(code, reason):
+        for error in (KafkaError(code, reason), KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")):
+            member._core.watch(error)
+        return []
+
+    for code, reason in ((KafkaError._AUTHENTICATION, "a wrong password"), (KafkaError._TRANSPORT, "a cable")):
+        with pytest.raises(BrokerUnavailableError, match=reason):
+            poll(member, script, lambda code=code, reason=reason: out(code, reason))
+        assert poll(member, script, lambda: []) == []
