@@ -71,6 +71,7 @@ def checked(row: Row | None, partition: Partition, grant: Grant) -> Row:
 def saved(row: Row | None, checkpoint: Checkpoint, grant: Grant) -> Row:
     """The row after a save. The very same checkpoint in it means that the stored one says all of this already.
 
+    One without an owner says that the partition is given back in order: its owner has not died, whether it made progress or not.
     Raises FencedError if `grant` is not the newest claim's, CheckpointPositionError if the checkpoint would go back.
     """
     row = checked(row, checkpoint.partition, grant)
@@ -79,7 +80,7 @@ def saved(row: Row | None, checkpoint: Checkpoint, grant: Grant) -> Row:
         _forward(stored.at, checkpoint)
         if stored.to_text() == checkpoint.to_text():
             return replace(row, version=row.version + 1)  # nothing new, but the owner lives
-    fruitless = 0 if _is_progress(stored, checkpoint) else row.fruitless_claims
+    fruitless = 0 if _is_progress(stored, checkpoint) or not checkpoint.owner else row.fruitless_claims
     partition = known(row.partition, checkpoint.partition)
     return replace(row, checkpoint=checkpoint, version=row.version + 1, fruitless_claims=fruitless, partition=partition)
 

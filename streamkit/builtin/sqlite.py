@@ -97,8 +97,8 @@ class SqliteStore(Adapter[SqliteSettings], LeaseStore):
     async def release(self, held: Sequence[tuple[Partition, Grant]]) -> Sequence[Exception | None]:
         return await self._each(held, lambda pair: self._release(*pair))
 
-    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
-        await self.blocking(self._transact, lambda: self._name_children(partition, grant, children))
+    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> Grant:
+        return await self.blocking(self._transact, lambda: self._name_children(partition, grant, children))
 
     async def remove(self, leases: Sequence[Lease]) -> None:
         await self.blocking(self._transact, lambda: self._remove(leases))
@@ -190,9 +190,10 @@ class SqliteStore(Adapter[SqliteSettings], LeaseStore):
         stored = self._lease(partition)
         self._rows.own(partition, leasing.released(stored, partition, grant), stored)
 
-    def _name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
+    def _name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> Grant:
         stored = self._lease(partition)
         self._rows.own(partition, leasing.with_children(stored, partition, grant, children), stored)
+        return grant
 
     def _remove(self, leases: Sequence[Lease]) -> None:
         for lease in leases:

@@ -32,6 +32,9 @@ from streamkit.processing import Context
 __all__ = ["Assignment", "House"]
 
 MAX_RECLAIMS = 3
+READ_LOOK_SECONDS = 0.25
+QUIET_SECONDS = 30.0
+"""A reader that was opened again and says nothing for so long, bad or good, reads."""
 
 
 class Supervision(Protocol):
@@ -72,6 +75,8 @@ class Assignment:
         self._reclaims = 0
         self.fruitless = 0
         """How many owners before this one have made no progress."""
+        self.previous_owner = ""
+        """Who wrote the checkpoint that the claim has found."""
         self._pauses: list[Signal] = []
         self._valid_until = math.inf
         self._claiming = Claiming(self, house)
@@ -135,12 +140,15 @@ class Assignment:
         context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self._link)
         if checkpoint.pending is not None:
             context.pending = (checkpoint.pending, checkpoint.pending_state)
-        suspicion = suspicion_of(self.fruitless, checkpoint.suspect, checkpoint.suspected)
-        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room, suspicion)
+        # Under our own name, and not by this process: whoever wrote it is dead. Anybody else may live, and have lost the partition.
+        has_died = self.previous_owner == house.worker_name and self.partition not in house.turn.unproven
+        house.turn.unproven.discard(self.partition)
+        suspicion = suspicion_of(self.fruitless, checkpoint.suspect, checkpoint.suspected, has_died=has_died)
+        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room, suspicion, house.turn)
         worker.valid_until = self._valid_until
         self.worker = self._link.worker = worker
         entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced, says_end=caller.hears_end)  # type: ignore[arg-type]
-        entry.before_end = self._before_end
+        entry.before_end, entry.fruitless = self._before_end, self.fruitless
         self._entry = self._link.entry = entry
         house.checkpointer.add(self._entry)
         carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
@@ -180,6 +188,9 @@ class Assignment:
             signal.set()
         if self._entry is not None and ending.kind != "revoked":
             why = PartitionLostError(f"{self.partition} has left this worker ({ending.reason}); the checkpoint was not saved")
+            if ending.kind == "lost" and self._entry.has_suspect:
+                self._house.turn.unproven.add(self.partition)
+                self._house.checkpointer.clear_suspect(self._entry)
             self._house.checkpointer.drop(self._entry, why)
         if self.worker is not None:
             self.worker.end(ending)
@@ -283,17 +294,23 @@ class Assignment:
         if self.ending is not None or self.worker is None:
             return
         found = await self._house.look_up(self.partition)
+        if self.ending is not None or self.is_over:
+            return  # meanwhile; nobody would ever take it out of the reader again
         if "" not in (found.incarnation, self.partition.incarnation) and found.incarnation != self.partition.incarnation:
             raise PositionInvalidError(
                 f"{self.partition} has been made anew: our position belongs to {self.partition.incarnation}, this is {found.incarnation}",
                 partition=str(self.partition),
                 fix="say where to go on: streamkit checkpoints set",
             )
-        newest = self.worker.newest
-        start = self.worker.context.start if newest is None else StartPosition.after(newest)
-        self._read_error = None
-        await self._house.reading.add(self.worker, start)
-        if self._read_error is None and self._code_error is None:
+        error, offers = self._read_error, self.worker.offers
+        await self._house.reading.add(self.worker, self.worker.where_to_go_on)
+        until = self._house.runtime.monotonic() + QUIET_SECONDS
+        while self.worker.offers == offers and self._house.runtime.monotonic() < until:  # that it was opened says nothing yet
+            await self.pause(READ_LOOK_SECONDS)
+            if self.ending is not None or self._read_error is not error:
+                return
+        self._read_error, self._read_halts = None, 0
+        if self._code_error is None:
             self._house.observer.on_recovered(self.partition)
 
     def _read_again_ended(self, error: BaseException | None) -> None:

@@ -29,6 +29,7 @@ class Claimant(Protocol):
     epoch: int
     problem: Exception | None
     fruitless: int
+    previous_owner: str
 
     @property
     def may_begin(self) -> bool:
@@ -77,6 +78,7 @@ class Claiming:
             else:
                 one.problem = None
                 one.fruitless = claim.fruitless
+                one.previous_owner = claim.checkpoint.owner if claim.checkpoint is not None else ""
                 return claim
         return None
 

@@ -47,7 +47,7 @@ class Dealing:
 
     def _by_leases(self, store: LeaseStore) -> tuple[Ownership, StoreCalls]:
         parts, settings = self.parts, self.parts.settings
-        calls = LeasedStoreCalls(store, self.runtime)
+        calls = LeasedStoreCalls(store, self.runtime, settings.stream)
         around = Surroundings(
             self.runtime,
             parts.worker_name,

@@ -10,12 +10,16 @@ from collections.abc import Mapping, Sequence
 from streamkit.engine.ownership.static import with_unfinished
 from streamkit.engine.parts import Parts
 from streamkit.engine.runtime import Promise, Runtime
+from streamkit.errors import BrokerUnavailableError
 from streamkit.model import Partition, StartPosition
 
 __all__ = ["Discovery"]
 
 FRESH_SECONDS = 5.0
 """How long what was found is taken for true: a rebalance asks once for all its partitions."""
+PATIENCE_SECONDS = 5.0
+OLD_SECONDS = 300.0
+"""With leases, while the broker owes an answer for longer than we have patience, what was found is good for so long."""
 
 
 class Discovery:
@@ -42,16 +46,38 @@ class Discovery:
         return sum(1 for partition in self._known if partition.stream == stream)
 
     async def look_up(self, partition: Partition) -> Partition:
-        """What is known of a partition: its incarnation, above all. Asked anew each time, as streams are made anew too."""
-        if partition not in self._known or self._runtime.monotonic() - self._found_at > FRESH_SECONDS:
-            await self.refresh()
+        """What is known of a partition: its incarnation, above all. Asked anew each time, as streams are made anew too.
+
+        A listing that hangs must not keep a lease unread that this worker has taken, as no other can have it then.
+        Raises BrokerUnavailableError if there is no answer and what is known is too old.
+        """
+        if partition not in self._known or self._age > FRESH_SECONDS:
+            asking = self._ask_once()
+            if self._parts.ownership != "lease" or await self._is_answered(asking):
+                await asking
+            elif partition not in self._known or self._age > OLD_SECONDS:
+                raise BrokerUnavailableError(f"the broker has not listed its partitions within {PATIENCE_SECONDS:g}s")
         return self._known.setdefault(partition, partition)
+
+    @property
+    def _age(self) -> float:
+        return self._runtime.monotonic() - self._found_at
+
+    async def _is_answered(self, asking: Promise[None]) -> bool:
+        """Whether it is within our patience."""
+        signal = self._runtime.control.signal()
+        asking.on_done(signal.set)
+        await signal.wait(PATIENCE_SECONDS)
+        return asking.done()
 
     async def refresh(self) -> None:
         """Ask the broker; all who want to know at the same time ask once."""
+        await self._ask_once()
+
+    def _ask_once(self) -> Promise[None]:
         if self._asking is None or self._asking.done():
             self._asking = self._runtime.control.call("discover", self._refresh())
-        await self._asking
+        return self._asking
 
     async def _refresh(self) -> None:
         settings, store = self._parts.settings, self._parts.store
@@ -76,11 +102,6 @@ class Discovery:
         broker = self._parts.broker
         return await self._runtime.io.call("discover", broker.discover(self._parts.settings.stream, start))
 
-    async def resolve(self, partitions: Sequence[Partition], start: StartPosition) -> Sequence[StartPosition]:
-        """What `start` means in each of them, now and tomorrow."""
-        broker = self._parts.broker
-
-        async def all_of_them() -> list[StartPosition]:
-            return [await broker.resolve(partition, start) for partition in partitions]
-
-        return await self._runtime.io.call("resolve", all_of_them())
+    async def resolve(self, partition: Partition, start: StartPosition) -> StartPosition:
+        """What `start` means in it, now and tomorrow."""
+        return await self._runtime.io.call("resolve", self._parts.broker.resolve(partition, start))

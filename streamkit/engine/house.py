@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
+from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Runtime
 from streamkit.model import Capabilities, Partition
@@ -43,6 +44,10 @@ class House:
     """What discovery knows of a partition."""
     partitions_of: Callable[[str], int]
     """How many partitions a stream has now."""
+    turn: Turn = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turn = Turn(self.runtime)
 
 
 def limits_of(settings: Settings, code: Code) -> Limits:

@@ -112,8 +112,7 @@ class Reading:
                 return  # given back while this command was on its way
             self._workers[worker.partition] = worker
             self._reopenings.pop(worker.partition, None)
-            if start.kind == "after":
-                worker.newest = start.position
+            worker.go_on_from(start)
             await self._open(worker.partition, start)
 
         return self.call(add)
@@ -322,8 +321,7 @@ class Reading:
         now = self._runtime.monotonic()
         for partition in [p for p, at in self._reopen_at.items() if at <= now]:
             del self._reopen_at[partition]
-            worker = self._workers[partition]
-            await self._open(partition, worker.context.start if worker.newest is None else StartPosition.after(worker.newest))
+            await self._open(partition, self._workers[partition].where_to_go_on)
 
     async def _failed(self, event: Failed) -> None:
         worker = self._workers.get(event.partition)
@@ -331,7 +329,7 @@ class Reading:
             return
         if event.resume is not None:
             self._report(f"{event.partition} goes on from {event.resume}: records in between were NOT processed", event.error)
-            worker.newest = None
+            worker.go_on_from(event.resume)
             await self._open(event.partition, event.resume)
         elif event.error.retryable:
             await self._reopen(worker, event.error)

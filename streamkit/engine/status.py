@@ -37,7 +37,7 @@ State = Literal["waiting", "claiming", "starting", "running", "caught up", "retr
 class Reason:
     """Why a partition does not move."""
 
-    kind: Literal["parent", "claiming", "retry", "halt", "stuck", "store"]
+    kind: Literal["parent", "claiming", "retry", "halt", "stuck", "store", "dead_letter", "checkpoint", "care"]
     text: str
     """One line for people."""
     since_seconds: float | None = None
@@ -195,6 +195,8 @@ def _reason(
         return _claiming(assignment, given)
     if trouble is not None and trouble.error is not None:
         return _retry(trouble, trouble.error, given)
+    if assignment.worker is not None and assignment.worker.is_careful:
+        return Reason("care", "goes on one by one: owners of it have died or lost it without progress")
     return None
 
 

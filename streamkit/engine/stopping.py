@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.house import House
 from streamkit.engine.ownership.protocol import Ownership
-from streamkit.errors import StreamkitError
+from streamkit.engine.status import unborn
+from streamkit.errors import ConfigurationError, StreamkitError
 from streamkit.model import Lease, Partition, Position, StartPosition
 
 __all__ = ["StopWatch"]
@@ -33,6 +34,8 @@ class StopWatch:
         self._records = -1
         self._quiet_since = 0.0
         self._unowned_since: float | None = None
+        self._full_since: float | None = None
+        self._said_full = False
 
     async def is_done(self) -> bool:
         """Whether the app should drain now."""
@@ -46,10 +49,22 @@ class StopWatch:
     def _is_idle(self, seconds: float) -> bool:
         now = self._house.runtime.monotonic()
         busy = self._house.reading.is_failing or any(_is_busy(assignment) for assignment in self._assignments.values())
-        if busy or self._house.reading.records != self._records:
+        if busy or self._may_get_more() or self._house.reading.records != self._records:
             self._records = self._house.reading.records
             self._quiet_since = now
         return now - self._quiet_since >= seconds
+
+    def _may_get_more(self) -> bool:
+        """Partitions that are not read yet may become ours, with all their records: we have not looked, or cannot, or nobody is known
+        to have them. What MAX_PARTITIONS keeps from us is not waited for."""
+        ownership = self._ownership
+        if not ownership.is_complete or ownership.problem is not None:
+            return True
+        return not self._is_full() and bool(ownership.unattended())
+
+    def _is_full(self) -> bool:
+        most = self._house.settings.max_partitions
+        return most is not None and len(self._assignments) >= most
 
     async def _is_at_end(self) -> bool:
         now = self._house.runtime.monotonic()
@@ -71,14 +86,53 @@ class StopWatch:
         return all(tip is None or _is_past(checkpoints.get(p), tip) for p, tip in self._tips.items())
 
     def _others_are_done(self) -> bool:
-        """With leases: whether what is not ours has nothing left for us, because it is done, or another worker's while we have our own.
-        What nobody has yet may become ours in a moment: free leases, and children whose parents have not ended."""
-        if not self._ownership.deals_leases:
-            return True
-        if (leases := self._ownership.leases) is None:
+        """Whether what is not ours has nothing left for us, because it is done, or a living worker's while we have our own. What nobody
+        has yet may become ours in a moment: free leases, and children whose parents have not ended."""
+        ownership = self._ownership
+        leases = ownership.leases if ownership.deals_leases else ()
+        if leases is None or not ownership.is_complete:
             return False
-        left = [lease for lease in leases if lease.partition not in self._assignments and not self._is_done(lease)]
-        return not left or (bool(self._assignments) and all(lease.owner for lease in left))
+        to_come, never = self._children_to_come(leases)
+        if to_come:
+            return False
+        left = [one for one in leases if one.partition not in self._assignments and one.partition not in never and not self._is_done(one)]
+        if not left:
+            return True
+        free = ownership.unattended()
+        self._say_if_full(free)
+        return bool(self._assignments) and all(lease.owner and lease.partition not in free for lease in left)
+
+    def _children_to_come(self, leases: Collection[Lease]) -> tuple[bool, Collection[Partition]]:
+        """Whether partitions wait for parents that will end, and those that wait for one of ours that has halted."""
+        ownership = self._ownership
+        waiting = {**ownership.waiting(), **(unborn(tuple(self._tips), leases) if ownership.deals_leases else {})}
+        halted = {partition for partition, one in self._assignments.items() if _stands_still(one)}
+        never: set[Partition] = set()
+        size = -1
+        while size != len(never):  # their children wait as well
+            size = len(never)
+            blocked = halted | never
+            never.update(child for child, parents in waiting.items() if any(Partition(child.stream, one) in blocked for one in parents))
+        coming = [child for child in waiting if child not in never]
+        if not ownership.deals_leases:  # one whose other parent was told to another process never becomes ours
+            coming = [child for child in coming if all(Partition(child.stream, one) in self._assignments for one in waiting[child])]
+        return bool(coming), never
+
+    def _say_if_full(self, free: Collection[Partition]) -> None:
+        """Nobody reads the rest, and we may not: somebody has to be started, or we would wait for ever and nobody knew why."""
+        now = self._house.runtime.monotonic()
+        if not free or not self._is_full():
+            self._full_since = None
+            return
+        self._full_since = now if self._full_since is None else self._full_since
+        if not self._said_full and now - self._full_since >= self._house.settings.lease_duration.total_seconds():
+            self._said_full = True
+            problem = ConfigurationError(
+                f"this worker is at its end, but nobody reads {len(free)} partitions",
+                setting="STREAMKIT_MAX_PARTITIONS",
+                fix="start more workers, or allow this one more partitions",
+            )
+            self._house.observer.on_problem("waiting for other workers", problem)
 
     def _is_done(self, lease: Lease) -> bool:
         if lease.is_ended:

@@ -30,7 +30,8 @@ class Claim:
     epoch: int
     """The epoch that this claim has raised the partition to; 0 where the store has none."""
     fruitless: int = 0
-    """How many claims before this one ended without progress and without giving back; stores that do not count say 0."""
+    """How many claims before this one ended without progress and without giving back (a release, or a save of a checkpoint without an
+    owner); stores that do not count say 0."""
 
 
 class CheckpointStore(ABC):
@@ -164,13 +165,13 @@ class LeaseStore(CheckpointStore, ABC):
         """
 
     @abstractmethod
-    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
-        """Write the ids of the partitions that go on where this one ended, into its own row.
+    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> Grant:
+        """Write the ids of the partitions that go on where this one ended, into its own row; answers the grant to go on with.
 
         When: after their leases were created, before END is saved.
         Where: on the engine's I/O loop; never beside a save of the same lease.
-        Raises: `FencedError`; `StoreUnavailableError`, `StoreThrottledError`: called again.
-        Afterwards: `leases` shows them.
+        Raises: `FencedError`; `StoreUnavailableError`, `StoreThrottledError`: called again with the same grant, as after `renew`.
+        Afterwards: `leases` shows them, and the version has risen.
         """
 
     @abstractmethod

@@ -219,9 +219,10 @@ def test_children_are_named_in_the_parents_row_and_stay_there(run: Run) -> None:
         found = await listed(b)
         assert found.partition.children == ("x", "y é")
         assert text(found) == text(replace(before, version=2, partition=replace(partition(), children=("x", "y é"))))
-        await a.name_children(partition(), claim.grant, ["x", "y é"])  # an answer was lost
-        await a.save([(Checkpoint(partition(), StartPosition.END), claim.grant)])
-        await a.release([(partition(), claim.grant)])
+        grant = await a.name_children(partition(), claim.grant, ["x", "y é"])  # an answer was lost
+        (saved,) = await a.save([(Checkpoint(partition(), StartPosition.END), grant)])
+        assert not isinstance(saved, Exception), "what is named last gives the grant to go on with"
+        assert await a.release([(partition(), saved)]) == [None]
         claim = await take(b, await listed(b), "b")
         await b.claim(partition(), "b", 0)
         await b.overwrite(after(1))

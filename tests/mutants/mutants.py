@@ -31,6 +31,8 @@ KEYS = "tests/promise/test_promise_3_key_order.py::"
 BY_KEY = "tests/unit/engine/delivery/test_keyed.py::"
 BY_LANES = "tests/unit/engine/delivery/test_lanes.py::"
 
+READING = "tests/unit/engine/test_reading.py::"
+
 ASSIGNMENT = "engine/assignment.py"
 CLAIMING = "engine/claiming.py"
 CHECKPOINTER = "engine/checkpoint/checkpointer.py"
@@ -177,10 +179,31 @@ MUTANTS = (
     ),
     Mutant(
         "a reader that went back is opened from our own position",
-        "engine/reading.py",
-        "worker.context.start if worker.newest is None else StartPosition.after(worker.newest)",
-        "worker.context.start",
+        WORKER,
+        "self.context.start if intake.newest is None else StartPosition.after(intake.newest)",
+        "self.context.start",
         (THREE + "test_a_reader_that_goes_back_is_opened_again_from_our_own_position",),
+    ),
+    Mutant(
+        "what a reader has gone on from is where it is opened again",
+        WORKER,
+        "        if intake.begins is not None:\n            return intake.begins\n",
+        "",
+        (READING + "test_after_a_resume_a_passing_error_goes_on_from_there_and_from_nowhere_else",),
+    ),
+    Mutant(
+        "a resume forgets nothing of what was offered",
+        INTAKE,
+        "elif self.newest is not None and self.newest.sequence is not None and not self.newest < start.position:",
+        "else:",
+        (READING + "test_after_a_resume_positions_still_rise",),
+    ),
+    Mutant(
+        "a partition has recovered when something was read of it",
+        ASSIGNMENT,
+        "while self.worker.offers == offers and",
+        "while False and",
+        (READING + "test_recovered_is_said_after_something_was_read",),
     ),
     Mutant(
         "children begin after all their parents",
@@ -971,15 +994,15 @@ MUTANTS = (
     Mutant(
         "a record that kills its process is written down before its call",
         "engine/delivery/care.py",
-        "            return await self._life.arrives(self._life.events.note_suspect(",
-        "            return True or await self._life.arrives(self._life.events.note_suspect(",
-        (CARE + "test_the_culprit_is_found_and_goes_to_the_policy",),
+        "if not await life.arrives(life.events.note_suspect(batch.first, deaths + self._is_alone)):",
+        "if life.events.note_suspect(batch.first, deaths + self._is_alone) is None:",
+        (CARE + "test_the_note_is_durable_before_the_call",),
     ),
     Mutant(
         "a record that has killed its process twice is not called",
         "engine/delivery/care.py",
-        "suspicion.times >= KILLS",
-        "suspicion.times >= KILLS + 5",
+        "self._suspicion.deaths >= KILLS",
+        "self._suspicion.deaths >= KILLS + 5",
         (CARE + "test_it_halts_the_partition_where_that_is_the_policy",),
     ),
     Mutant(
@@ -992,8 +1015,8 @@ MUTANTS = (
     Mutant(
         "a record that only fails is not taken for one that kills",
         "engine/delivery/care.py",
-        "        self._life.events.note_suspect(batch.first, 0)\n",
-        "        pass\n",
+        "        noted = self._life.events.note_suspect(batch.first, 0)\n",
+        "        noted = self._life.turn.ask(self._life)\n",
         (CARE + "test_a_record_that_only_fails_is_not_taken_for_one_that_kills",),
     ),
     Mutant(
@@ -1001,7 +1024,56 @@ MUTANTS = (
         "engine/delivery/care.py",
         "            self._life.events.note_suspect(None, 0)\n",
         "            pass\n",
-        (CARE + "test_a_record_that_passes_clears_the_suspicion",),
+        (CARE + "test_a_record_that_waits_for_its_retry_when_the_partition_is_given_back_is_no_suspect",),
+    ),
+    Mutant(
+        "only deaths in which a record was called alone are counted",
+        "engine/delivery/care.py",
+        "            self._is_alone = await self._take_turn()\n",
+        "            pass\n        self._is_alone = len(batch) == 1\n",
+        (CARE + "test_nobody_else_is_called_beside_a_suspect",),
+    ),
+    Mutant(
+        "while one record is called alone, nobody else's call is begun",
+        "engine/delivery/turn.py",
+        "return self._holder is not None and self._holder is not caller",
+        "return False",
+        (CARE + "test_nobody_else_is_called_beside_a_suspect",),
+    ),
+    Mutant(
+        "one that is called alone does not keep the others waiting for ever",
+        "engine/delivery/turn.py",
+        "            late().on_done(lambda: self.release(caller))\n",
+        "            pass\n",
+        (CARE + "test_nobody_else_is_called_beside_a_suspect",),
+    ),
+    Mutant(
+        "a loss takes back what says that a record was being called",
+        ASSIGNMENT,
+        "                self._house.checkpointer.clear_suspect(self._entry)\n",
+        "",
+        (CARE + "test_a_loss_is_no_evidence_and_the_note_is_taken_back",),
+    ),
+    Mutant(
+        "what may have been a loss is no evidence of a death",
+        "engine/delivery/care.py",
+        "if has_died or not suspected:",
+        "if True:",
+        (CARE + "test_where_it_may_have_been_a_loss_the_partition_halts_whatever_the_policy_is",),
+    ),
+    Mutant(
+        "a note of a process that lives is no evidence of its death",
+        ASSIGNMENT,
+        " and self.partition not in house.turn.unproven",
+        "",
+        (CARE + "test_what_this_process_has_lost_and_not_taken_back_is_no_evidence_for_it",),
+    ),
+    Mutant(
+        "an owner that gives back in order has not died",
+        ENTRY,
+        " or self.has_metadata or self.gives_back",
+        " or self.has_metadata",
+        (CARE + "test_idle_partitions_that_are_given_back_in_order_make_nobody_careful",),
     ),
     Mutant(
         "a failed flush is tried again with the back-off of retries",

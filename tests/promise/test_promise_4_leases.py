@@ -10,44 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from streamkit.builtin.leasing import lease_of
-from streamkit.engine.ownership.lease import LeaseOwnership
 from streamkit.errors import ConfigurationError, FencedError, StoreUnavailableError
-from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
+from streamkit.model import Checkpoint, Position, StartPosition
 from streamkit.plugin import Grant
 from streamkit.processing import Processor
-from tests.promise.targets import noting, values
-from tests.promise.world import STREAM, Member, MemoryWorld
-
-LEASE = 5.0
-"""Polls are a second apart then, and a worker that cannot renew stops after four."""
-SETTINGS = {"ownership": "lease", "lease_duration": timedelta(seconds=LEASE), "handover_timeout": timedelta(seconds=3)}
-ALONE = 3.0
-"""How long one worker takes to have everything: it takes one, waits a poll, and takes the rest."""
-
-
-def begin(world: MemoryWorld, worker: str = "w1", target: object = None, **more: object) -> Member:
-    return world.start(noting(world.journal, worker) if target is None else target, worker, **{**SETTINGS, **more})
-
-
-def held(member: Member) -> set[str]:
-    return {partition.id for partition, one in member.supervisor.assignments.items() if one.worker is not None and one.ending is None}
-
-
-def rows(world: MemoryWorld) -> dict[str, Lease]:
-    with world.log.lock:
-        return {key[1]: lease_of(row, Partition(*key)) for key, row in world.store._rows.items()}
-
-
-def ids(world: MemoryWorld) -> list[str]:
-    return [partition.id for partition in world.log.partitions(STREAM)]
-
-
-def ownership(member: Member) -> LeaseOwnership:
-    found = member.supervisor._ownership
-    assert isinstance(found, LeaseOwnership)
-    return found
-
+from tests.promise.leased import ALONE, LEASE, begin, held, ids, ownership, rows
+from tests.promise.targets import values
+from tests.promise.world import STREAM, MemoryWorld
 
 # -- level ---------------------------------------------------------------------------------------------------------------
 

@@ -219,7 +219,7 @@ def test_a_record_that_kills_its_process_is_found_and_put_aside(tmp_path: Path) 
     """Real processes that die by SIGKILL in the handler, and a supervisor of processes that starts them again."""
     (tmp_path / "killer.py").write_text(KILLER)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("STREAMKIT_")}
-    settings = {"STREAMKIT_BROKER": "memory", "STREAMKIT_SQLITE__PATH": str(tmp_path / "checkpoints.db")}
+    settings = {"STREAMKIT_BROKER": "memory", "STREAMKIT_SQLITE__PATH": str(tmp_path / "checkpoints.db"), "STREAMKIT_WORKER": "one"}
     outputs = []
     for _ in range(8):
         done = subprocess.run(

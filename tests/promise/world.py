@@ -215,13 +215,14 @@ class MemoryWorld(World):
 
     def start(self, target: object, worker: str = "w1", **settings: object) -> Member:
         values: dict[str, Any] = {
+            "stream": (STREAM,),
             "checkpoint_interval": timedelta(milliseconds=50),
             "retry_backoff": timedelta(milliseconds=10),
             "retry_max_backoff": timedelta(milliseconds=20),
             "drain_timeout": timedelta(seconds=5),
             **settings,
         }
-        parsed = Settings(broker="memory", stream=(STREAM,), group=GROUP, **values)
+        parsed = Settings(broker="memory", group=GROUP, **values)
         ownership = parsed.ownership or ("group" if self.shape == "kafka" else "static")
         store = self.store_of(worker) if self.own_store or ownership != "group" else None
         broker = self.broker_class(self.settings, self.context(worker))

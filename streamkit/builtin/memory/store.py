@@ -111,11 +111,12 @@ class MemoryStore(Adapter[MemorySettings], LeaseStore):
     def _release(self, partition: Partition, grant: Grant) -> None:
         self._rows[_key(partition)] = leasing.released(self._row(partition), partition, grant)
 
-    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> None:
+    async def name_children(self, partition: Partition, grant: Grant, children: Sequence[str]) -> Grant:
         await self._strike("name_children")
         with self._log.lock:
             self._rows[_key(partition)] = leasing.with_children(self._row(partition), partition, grant, children)
         await self._strike("name_children_after_write")
+        return grant
 
     async def remove(self, leases: Sequence[Lease]) -> None:
         await self._strike("remove")

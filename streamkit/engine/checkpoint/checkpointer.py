@@ -6,7 +6,9 @@ fails is tried again with back-off, its failure reported once and its recovery o
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Literal, Protocol
 
 from streamkit.engine.checkpoint.entry import Draft, Entry, Notes, Wanted
@@ -20,6 +22,7 @@ from streamkit.errors import (
     StoreNotReadyError,
     StoreThrottledError,
     StoreUnavailableError,
+    StreamkitError,
 )
 from streamkit.model import Checkpoint, Partition, Position
 from streamkit.plugin import Claim, Grant
@@ -85,6 +88,16 @@ class Checkpointer:
                 self._unsaved[partition] = self.outage.error
             self.outage.left(partition)
         entry.give_up(error)
+
+    def clear_suspect(self, entry: Entry) -> None:
+        """The partition is lost, but nobody has died: take back what says that a record was being called, if the store still lets us.
+        It moves nothing, and a store that knows of a newer owner refuses it."""
+        stored = replace(entry.checkpoint, suspect=None, suspected=0)
+        self._runtime.control.spawn(f"clear-suspect-{stored.partition}", self._clear(stored, entry.grant), lambda _: None)
+
+    async def _clear(self, checkpoint: Checkpoint, grant: Grant) -> None:
+        with contextlib.suppress(StreamkitError):
+            await self._store.save([(checkpoint, grant)])
 
     def unsaved(self, partitions: Collection[Partition]) -> dict[Partition, Exception]:
         """Those of `partitions` that were dropped while the store did not take their last checkpoint, and what it said."""

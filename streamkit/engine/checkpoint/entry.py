@@ -19,6 +19,10 @@ from streamkit.plugin import Grant
 __all__ = ["Draft", "Entry", "Notes", "Wanted"]
 
 
+MANY_FRUITLESS = 2
+"""After so many owners without progress one that gives back in order says so, at the price of a save."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notes:
     """What a checkpoint holds beside its position, and what later saves of a position keep."""
@@ -93,6 +97,8 @@ class Entry:
     prepares_end: bool = False
     fenced: FencedError | None = None
     """What the last save met, until one succeeds."""
+    fruitless: int = 0
+    """How many owners before this one made no progress; 0 as soon as this one has made some."""
     has_metadata: bool = False
     """Metadata was submitted that is not in the store yet."""
 
@@ -140,6 +146,16 @@ class Entry:
         self.waiting.append(Waiting(self.number, None, promise, subject))
 
     @property
+    def has_suspect(self) -> bool:
+        """Whether it is noted that a record is being called, or is about to be."""
+        return self.stored_notes.suspect is not None or self.current_notes.suspect is not None
+
+    @property
+    def gives_back(self) -> bool:
+        """It is given back in order, and the next owner should not take it for one that has died. Told by an owner that is nobody."""
+        return self.final == "revoke" and self.fruitless >= MANY_FRUITLESS and self.checkpoint.owner != ""
+
+    @property
     def stored_notes(self) -> Notes:
         stored = self.checkpoint
         return Notes(stored.pending, stored.pending_state, stored.suspect, stored.suspected)
@@ -168,7 +184,7 @@ class Entry:
     def is_news(self, wanted: Wanted | None) -> bool:
         """Whether there is anything to write."""
         moves = wanted is not None and (self.saved is None or self.saved < wanted.position)
-        return moves or self.notes is not None or self.has_metadata
+        return moves or self.notes is not None or self.has_metadata or self.gives_back
 
     def draft(self, wanted: Wanted | None) -> Draft:
         """What a save that begins now writes."""
@@ -176,6 +192,8 @@ class Entry:
         if wanted is not None and (self.saved is None or self.saved < wanted.position):
             count = wanted.count
             checkpoint = replace(checkpoint, at=StartPosition.after(wanted.position), record_time=wanted.written)
+        elif self.gives_back:
+            checkpoint = replace(checkpoint, owner="")
         if (notes := self.notes) is not None:
             checkpoint = replace(
                 checkpoint,
@@ -190,6 +208,8 @@ class Entry:
 
     def written(self, draft: Draft, grant: Grant) -> None:
         """The draft is in the store."""
+        if draft.checkpoint.at != self.checkpoint.at:
+            self.fruitless = 0
         self.checkpoint = draft.checkpoint
         self.grant = grant
         self.failures = 0

@@ -101,20 +101,16 @@ class Failures:
             return self.halt(trouble, _final(trouble))
         return self._aside(trouble, subject)
 
-    def condemn(self, trouble: Trouble, batch: Batch, times: int) -> Verdict:
-        """A record has killed its process so often when it was delivered alone: it is not called again, the policy takes it."""
+    def condemn(self, trouble: Trouble, batch: Batch, times: int, *, is_proven: bool) -> Verdict:
+        """A record has killed its process so often when it was delivered alone: it is not called again, the policy takes it. While
+        it may as well be that its owners only lost the partition, no policy passes it: it halts."""
         trouble.what, trouble.record = _names(batch)
         trouble.attempt = times
-        trouble.error = error = RetriesExhaustedError(
-            f"{trouble.what} killed its process {times} times: it was delivered alone, and the process died",
-            record=trouble.record,
-            attempts=times,
-            fix="look for what ended the processes (out of memory, a fault in native code); the record is not called again",
-        )
+        trouble.error = error = _killed(trouble, times) if is_proven else _perhaps_killed(trouble, times)
         self._note(trouble)
         if self._life.limits.on_failure == "stop":
             return self.stop(trouble, error)
-        if self._life.limits.on_failure not in ("dead_letter", "skip"):
+        if not is_proven or self._life.limits.on_failure not in ("dead_letter", "skip"):
             return self.halt(trouble, error)
         return self._aside(trouble, batch)
 
@@ -213,6 +209,25 @@ def _too_many(trouble: Trouble, count: int, in_a_row: int, limit: int) -> Retrie
         why = f"; {in_a_row} records in a row were put aside before it"
         fix = f"mend the processor, it fails at every record; or raise {setting}"
     return _exhausted(trouble, f"{why} ({setting})", fix)
+
+
+def _killed(trouble: Trouble, times: int) -> RetriesExhaustedError:
+    return RetriesExhaustedError(
+        f"{trouble.what} killed its process {times} times: it was delivered alone, and the process died",
+        record=trouble.record,
+        attempts=times,
+        fix="look for what ended the processes (out of memory, a fault in native code); the record is not called again",
+    )
+
+
+def _perhaps_killed(trouble: Trouble, owners: int) -> RetriesExhaustedError:
+    return RetriesExhaustedError(
+        f"{trouble.what} was being processed when its owner died or lost it; {owners} owners in a row made no progress",
+        record=trouble.record,
+        attempts=owners,
+        fix="look at what ended them. If the record is to be passed, or called again: streamkit checkpoints set, behind it or before it. "
+        "With a STREAMKIT_WORKER that stays the same from start to start a death can be told from a loss, and STREAMKIT_ON_FAILURE applies",
+    )
 
 
 def _exhausted(trouble: Trouble, why: str, fix: str) -> RetriesExhaustedError:

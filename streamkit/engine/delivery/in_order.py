@@ -16,7 +16,7 @@ from streamkit.engine.delivery.intake import CaughtUpMark, EndMark, Intake
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Progress, RunningCall
 from streamkit.model import Batch, Partition
-from streamkit.outcome import Outcome, Retry, Stop
+from streamkit.outcome import Outcome, Reject, Retry, Stop
 
 __all__ = ["InOrder"]
 
@@ -56,6 +56,10 @@ class InOrder:
     @property
     def goes_on(self) -> bool:
         return False
+
+    @property
+    def is_careful(self) -> bool:
+        return self._care is not None
 
     def snapshot(self) -> Progress:
         """What may be checkpointed now: `progress`, and what a running call of a record handler has done since."""
@@ -107,9 +111,10 @@ class InOrder:
         if rest is not None:
             self._intake.inbox.appendleft(rest)
         if times := care.kills(batch):
-            await self._condemn(batch, times)
+            await self._condemn(batch, times, care)
         elif await care.begin(batch):
             await self._process(batch)
+            await care.ended()
         while self._caller.flushes and self._flushing.flushed.count < self._intake.progress.count and self._life.ending is None:
             self._flushing.asked = True
             await self._life.signal.wait(await self._flushing.attend() or 0.0)
@@ -118,10 +123,10 @@ class InOrder:
         if care.is_over:
             self._leave_care()
 
-    async def _condemn(self, batch: Batch, times: int) -> None:
-        """The one record of this batch has killed its process so often: it is not called."""
+    async def _condemn(self, batch: Batch, times: int, care: Care) -> None:
+        """The one record of this batch has killed its process so often, or seems to have: it is not called."""
         while self._life.ending is None:
-            verdict = self._failures.condemn(self._trouble, batch, times)
+            verdict = self._failures.condemn(self._trouble, batch, times, is_proven=care.is_proven(batch))
             if await self._failures.carry_out(self._trouble, verdict):
                 self._intake.finish(batch)
                 return
@@ -181,7 +186,7 @@ class InOrder:
                     self._suspects = max(0, self._suspects - result.count)
             if result.failure is not None and rest is not None:
                 at_fault = 1 if self._caller.by == "record" or result.is_named else len(now) - result.count
-                rest = await self._after_failure(rest, result.failure, at_fault)
+                rest = await self._after_failure(rest, result.failure, at_fault, is_named=result.is_named)
 
     def _again(self, rest: Batch) -> Batch:
         """What the next call gets of a batch that has failed."""
@@ -189,14 +194,16 @@ class InOrder:
             return rest.slice(0, 1)  # a record that is tried again is tried alone: those behind it are first attempts
         return rest.slice(0, max(1, self._suspects // 2)) if self._suspects and self._life.limits.bisect else rest
 
-    async def _after_failure(self, rest: Batch, failure: Outcome | BaseException, at_fault: int) -> Batch | None:
+    async def _after_failure(self, rest: Batch, failure: Outcome | BaseException, at_fault: int, *, is_named: bool) -> Batch | None:
         """The first `at_fault` records of `rest` have failed as one: report, decide, wait or put aside. What is left to be delivered."""
-        submitted, left = self._without_submitted(rest)
-        at_fault -= submitted
-        if left is None or at_fault <= 0:
-            self._failures.passed(self._trouble)
-            self._suspects = 0
-            return left
+        is_named = at_fault == 1 and (self._caller.by == "record" or is_named)
+        if not (isinstance(failure, Reject) and is_named):  # a record that is rejected by name goes to the policy, checkpointed or not
+            submitted, left = self._without_submitted(rest)
+            at_fault -= submitted
+            if left is None or at_fault <= 0:
+                return await self._after_it_was_done(rest, left, failure)
+        else:
+            left = rest
         self._suspects = at_fault
         if at_fault > 1 and self._life.limits.bisect and not isinstance(failure, Stop):
             await self._halve(failure)
@@ -211,6 +218,17 @@ class InOrder:
         self._suspects = 0
         done, left = _split(left, at_fault)
         self._intake.finish(done)
+        return None if left is None else self._without_submitted(left)[1]
+
+    async def _after_it_was_done(self, rest: Batch, left: Batch | None, failure: Outcome | BaseException) -> Batch | None:
+        """The code has said by `context.checkpoint` that it was done with what it then failed at. It is not called again, but the
+        failure is told, and `Stop` stops."""
+        self._suspects = 0
+        if isinstance(failure, Stop):
+            await self._failures.sit_out(self._trouble, self._failures.after(self._trouble, failure, rest.slice(0, 1)))
+        else:
+            self._life.events.attempt_failed(as_error(failure), self._trouble.attempt + 1)
+            self._failures.passed(self._trouble)
         return left
 
     def _without_submitted(self, rest: Batch) -> tuple[int, Batch | None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from streamkit.engine.delivery.messages import Progress
 from streamkit.engine.delivery.pressure import weight_of
 from streamkit.engine.runtime import Signal
-from streamkit.model import Batch, Partition, Position
+from streamkit.model import Batch, Partition, Position, StartPosition
 
 __all__ = ["CaughtUpMark", "EndMark", "Intake"]
 
@@ -39,6 +39,11 @@ class Intake:
         self._is_manual = is_manual
         # Written by the reader alone.
         self.newest: Position | None = None
+        """The last position that was offered, or after which the reader was told to begin."""
+        self.begins: StartPosition | None = None
+        """Where the reader was last told to begin, until it has offered something since."""
+        self.offers = 0
+        """How often it has offered anything: records, or a mark."""
         self._offered = 0
         self._offered_bytes = 0
         self._tip: tuple[int | None, float | None, float] = (None, None, 0.0)
@@ -93,7 +98,8 @@ class Intake:
         """Take a batch. False if it does not rise above what came before: the reader must be opened again."""
         if self.newest is not None and not self.newest < batch.first:
             return False
-        self.newest = batch.last
+        self.newest, self.begins = batch.last, None
+        self.offers += 1
         self._offered += len(batch)
         self._offered_bytes += weight_of(batch)
         self._tip = (batch.lag_records, batch.lag_seconds, batch.received)
@@ -101,7 +107,18 @@ class Intake:
         self._signal.set()
         return True
 
+    def go_on_from(self, start: StartPosition) -> None:
+        """The reader was told to begin there. Positions go on to rise above the newest one, unless that is told to be read again."""
+        self.begins = start
+        if start.position is None or start.position.sequence is None:
+            return
+        if start.kind == "after":
+            self.newest = start.position
+        elif self.newest is not None and self.newest.sequence is not None and not self.newest < start.position:
+            self.newest = None
+
     def offer_mark(self, mark: EndMark | CaughtUpMark) -> None:
+        self.offers += 1
         self._tip = (0, 0.0, self._tip[2])
         self.inbox.append(mark)
         self._signal.set()

@@ -6,29 +6,24 @@ takes in what the reader offers, gives jobs to idle runners, and hears from them
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 
 from streamkit.engine.delivery.call import Caller, Result
-from streamkit.engine.delivery.failures import Failures, Trouble, as_error
-from streamkit.engine.delivery.intake import EndMark, Intake
+from streamkit.engine.delivery.failures import Failures, Trouble, Verdict, as_error
+from streamkit.engine.delivery.intake import Intake
 from streamkit.engine.delivery.lanes import Job, Lane, Lanes
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Progress, RunningCall
-from streamkit.engine.delivery.pressure import weight_of
+from streamkit.engine.delivery.pace import Pace
 from streamkit.engine.delivery.runner import Aside, Awaits, Report, Runner, Said
+from streamkit.engine.delivery.sorting import Sorting
 from streamkit.engine.delivery.tracker import Item, Tracker, batch_of
 from streamkit.engine.runtime import Mailbox
-from streamkit.model import Batch, Partition, Position
-from streamkit.outcome import Retry, Stop
+from streamkit.model import Partition, Position
+from streamkit.outcome import Reject, Retry, Stop
 
 __all__ = ["Keyed"]
 
-RUN_SECONDS = 0.002
-"""About how long one job of a handler of records shall take: handing it over costs some ten microseconds."""
-MAX_RUN = 64
-TAKE_RECORDS = 200
-"""So many records are sorted into lanes between two looks at who is idle: it takes about a millisecond."""
 TELL_RECORDS = 100
 """The reader is told of so many finished records at once, unless too few are left: waking it costs a system call."""
 LOOK_AGAIN_SECONDS = 0.05
@@ -55,20 +50,15 @@ class Keyed:
         """How many records at the head of a lane hold a bad one (BISECT)."""
         self._asides = 0
         """Records are being put aside: so many writes are under way."""
-        self._awaited: list[Position] = []
+        self._awaited: set[Position] = set()
         """Somebody waits until these are saved."""
         self._waiting: dict[Runner, int] = {}
         """Calls that wait so, and for the record with which index."""
         self._is_over = False
         self._freed = 0
         """So many records were finished since the reader was told."""
-        self._caught_up_at: deque[int] = deque()
-        self._end: EndMark | None = None
-        self._half: tuple[Batch, int] | None = None
-        """A batch that is not in the lanes as a whole, and how much of it is."""
-        self._waiting_since: float | None = None
-        self._record_seconds = RUN_SECONDS
-        """How long a handler of records takes for one, as far as is known: one at a time until then."""
+        self._sorting = Sorting(intake, self._lanes, self._tracker, life.events.caught_up)
+        self._pace = Pace(life.limits, self._lanes, by_record=caller.by == "record")
 
     @property
     def resting_records(self) -> int:
@@ -78,7 +68,11 @@ class Keyed:
     @property
     def goes_on(self) -> bool:
         """Whether something is called or could be, whatever has halted."""
-        return bool(self._running) or self._lanes.waiting_records > 0 or self._half is not None or bool(self._intake.inbox)
+        return bool(self._running) or self._lanes.waiting_records > 0 or self._sorting.has_more
+
+    @property
+    def is_careful(self) -> bool:
+        return False
 
     def snapshot(self) -> Progress:
         """What may be checkpointed now: the safe position."""
@@ -95,11 +89,11 @@ class Keyed:
         life = self._life
         try:
             while life.ending is None:
-                if self._end is not None and not self._lanes:
-                    return self._end.children
+                if self._sorting.end is not None and not self._lanes:
+                    return self._sorting.end.children
                 await self._pause(self._dispatch())
                 self._hear()
-                self._take_in()
+                self._sorting.take_in()
             if self._running:
                 life.events.checkpoint_due()  # there may be no other time: a call that hangs holds up the last save of all
             while self._running or (self._asides and not life.context.lost):
@@ -113,7 +107,7 @@ class Keyed:
 
     async def _pause(self, seconds: float | None) -> None:
         """Until there is something to look at. The user's loop always gets its turn."""
-        if self._reports.items or (self._life.ending is None and (self._intake.inbox or self._half is not None)):
+        if self._reports.items or (self._life.ending is None and self._sorting.has_more):
             await self._life.carrier.give_way()
         else:
             await self._life.signal.wait(seconds)
@@ -124,38 +118,8 @@ class Keyed:
         if self._is_over:
             return
         self._hear()
-        if self._life.ending is not None or self._dispatch() is not None or self._end is not None:
+        if self._life.ending is not None or self._dispatch() is not None or self._sorting.end is not None:
             self._life.signal.set()
-
-    def _take_in(self) -> None:
-        """What the reader has offered, into the lanes, a little at a time: meanwhile nobody gets a job."""
-        inbox, left = self._intake.inbox, TAKE_RECORDS
-        while left > 0 and (self._half is not None or inbox):
-            if self._half is not None:
-                left -= self._take_part(*self._half, left)
-                continue
-            item = inbox.popleft()
-            if isinstance(item, Batch):
-                self._half = item, 0
-            elif isinstance(item, EndMark):
-                self._end = item
-            else:
-                self._caught_up_at.append(self._tracker.progress.count + self._tracker.open_records)
-        self._look_whether_caught_up()
-
-    def _take_part(self, batch: Batch, begin: int, most: int) -> int:
-        """Up to `most` records of a batch, with their share of its weight. How many."""
-        count, weight = len(batch), weight_of(batch)
-        end = min(count, begin + most)
-        part = batch if end - begin == count else batch.slice(begin, end)
-        self._lanes.offer(self._tracker.offer(part, weight * end // count - weight * begin // count))
-        self._half = (batch, end) if end < count else None
-        return end - begin
-
-    def _look_whether_caught_up(self) -> None:
-        while self._caught_up_at and self._caught_up_at[0] <= self._tracker.progress.count:
-            self._caught_up_at.popleft()
-            self._life.events.caught_up()
 
     def _dispatch(self) -> float | None:
         """Give jobs to whoever is idle. In how many seconds to look again, or None: when something happens."""
@@ -163,46 +127,23 @@ class Keyed:
         now = life.runtime.monotonic()
         lanes.wake_due(now)
         if lanes.waiting_records:
-            if now >= life.valid_until:
+            if now >= life.valid_until or life.turn.keeps_out(life):
                 return LOOK_AGAIN_SECONDS
-            if (left := self._patience(now)) > 0:
+            if (left := self._pace.patience(now, at_end=self._sorting.end is not None)) > 0:
                 return left if lanes.next_due is None else min(left, max(0.0, lanes.next_due - now))
         free = life.limits.concurrency - len(self._running)
-        while lanes.waiting_records and (free > 0 or self._is_waited_for()) and (job := lanes.take(self._share(free))) is not None:
+        while lanes.waiting_records and (free > 0 or self._is_waited_for(free)) and (job := lanes.take(self._pace.share(free))) is not None:
             self._give(job, now)
             free -= 1
         return None if lanes.next_due is None else max(0.0, lanes.next_due - now)
 
-    def _is_waited_for(self) -> bool:
-        """All are busy, but calls that wait for their checkpoint wait for an older record, which nobody would ever begin."""
+    def _is_waited_for(self, free: int) -> bool:
+        """All are busy, but calls that wait for their checkpoint wait for an older record, which nobody would ever begin: it gets one
+        call beyond CONCURRENCY, and another only if that waits as well."""
         oldest = self._lanes.oldest
-        return bool(self._waiting) and oldest is not None and oldest < min(self._waiting.values())
-
-    def _patience(self, now: float) -> float:
-        """How long the records that wait shall still wait for more to come: MAX_WAIT, for handlers of batches."""
-        limits = self._life.limits
-        is_full = self._lanes.waiting_records >= limits.max_batch or self._end is not None
-        if not limits.max_wait_seconds or self._caller.by == "record" or is_full or self._lanes.next_is_alone:
-            self._waiting_since = None
-            return 0.0
-        if self._waiting_since is None:
-            self._waiting_since = now
-        left = self._waiting_since + limits.max_wait_seconds - now
-        if left <= 0:
-            self._waiting_since = None
-        return left
-
-    def _share(self, free: int) -> int:
-        """How many records the next job gets: what waits is shared among those that are free."""
-        limits = self._life.limits
-        if free <= 0:
-            return 1
-        if self._caller.by == "batch" and limits.max_wait_seconds:
-            return limits.max_batch  # they were waited for, so that they come together
-        share = -(-self._lanes.waiting_records // free)
-        if self._caller.by == "batch":
-            return min(share, limits.max_batch)
-        return min(share, limits.max_batch, max(1, min(MAX_RUN, int(RUN_SECONDS / max(self._record_seconds, 1e-9)))))
+        if not self._waiting or oldest is None or oldest >= max(self._waiting.values()):
+            return False
+        return free == 0 or len(self._waiting) == len(self._running)
 
     def _give(self, job: Job, now: float) -> None:
         runner = self._idle.pop() if self._idle else self._new_runner()
@@ -218,10 +159,13 @@ class Keyed:
         carrier = life.runtime.user(name) if self._caller.is_async else life.runtime.thread(name)
         report = self._reports.put
         finish = self._take_turn if self._caller.is_async else report
-        runner = Runner(name, self._caller, life.context, carrier, life.runtime, report, finish, lambda: self._intake.progress.position)
+        runner = Runner(name, self._caller, life, carrier, report, finish, self._safe_position)
         self._runners.append(runner)
         runner.start()
         return runner
+
+    def _safe_position(self) -> Position | None:
+        return self._intake.progress.position
 
     # -- what was done --------------------------------------------------------------------------------------------
 
@@ -236,7 +180,7 @@ class Keyed:
                 if not self._life.context.lost:
                     self._done(report.items)
             elif isinstance(report, Awaits):
-                self._awaited.append(report.position)
+                self._awaited.add(report.position)
                 if report.index is not None and report.runner.job is not None:
                     self._waiting[report.runner] = report.index
             else:
@@ -263,15 +207,15 @@ class Keyed:
         self._life.calls_seconds += took
         if self._life.context.lost:
             return  # what it has done counts no more
-        if self._caller.by == "record" and result.count:
-            self._record_seconds += (took / result.count - self._record_seconds) / 4
+        self._pace.learn(result.count, took)
         self._done(job.items[: result.count])
         if result.count:
             self._failures.succeeded()
         unfinished = self._lanes.over(job)
         self._recover(job, unfinished)
-        if unfinished:
-            self._settle(job, unfinished, result)
+        blamed = self._settle(job, unfinished, result) if unfinished else False
+        if result.failure is not None and not blamed:
+            self._failed_after_it_was_done(job, result)
 
     def _recover(self, job: Job, unfinished: Sequence[Lane]) -> None:
         """A lane in trouble is called alone: if its first record is done now, what fails next fails for the first time."""
@@ -299,17 +243,17 @@ class Keyed:
             return
         progress = self._tracker.progress
         self._intake.advance(progress)
-        self._look_whether_caught_up()
+        self._sorting.look_whether_caught_up()
         if self._life.ending is not None:
             self._life.events.checkpoint_due()  # as above
         if self._awaited and progress.position is not None and min(self._awaited) <= progress.position:
-            self._awaited = [position for position in self._awaited if progress.position < position]
+            self._awaited = {position for position in self._awaited if progress.position < position}
             self._life.events.checkpoint_due()
 
     # -- failures -------------------------------------------------------------------------------------------------
 
-    def _settle(self, job: Job, unfinished: Sequence[Lane], result: Result) -> None:
-        """What becomes of the lanes of a call that has not done everything."""
+    def _settle(self, job: Job, unfinished: Sequence[Lane], result: Result) -> bool:
+        """What becomes of the lanes of a call that has not done everything. Whether one of them has failed."""
         failed = self._at_fault(job, unfinished, result)
         for lane in unfinished:
             if lane not in failed:
@@ -321,13 +265,40 @@ class Keyed:
             if self._caller.by == "record" or result.is_named:
                 del culprits[1:]
             self._fail(lane, culprits, result.failure)
+        return bool(failed)
+
+    def _failed_after_it_was_done(self, job: Job, result: Result) -> None:
+        """The code has said by `context.checkpoint` that it was done with the record at which it failed. Nothing is called again, but the
+        failure is told; `Stop` stops; and a record that is rejected by name goes to the policy, where that can put it aside."""
+        failure = result.failure
+        subject = batch_of([job.items[result.count]])
+        is_rejected = isinstance(failure, Reject) and (result.is_named or self._caller.by == "record")
+        passes = is_rejected and self._life.limits.on_failure in ("dead_letter", "skip", "stop")
+        if not passes and not isinstance(failure, Stop):
+            self._life.events.attempt_failed(as_error(failure), 1)
+            return
+        trouble = Trouble()
+        verdict = self._failures.after(trouble, failure, subject)
+        if verdict.do == "skip":
+            self._life.events.skipped(verdict.failed)
+        elif verdict.do == "put_aside":
+            self._write_aside(None, job.items, verdict)
+        if verdict.do != "stop":
+            self._failures.passed(trouble)
+
+    def _write_aside(self, lane: Lane | None, items: Sequence[Item], verdict: Verdict) -> None:
+        written = self._life.events.put_aside(verdict.failed)
+        self._asides += 1
+        written.on_done(lambda: self._reports.put(Aside(lane, items, written)))
 
     def _at_fault(self, job: Job, unfinished: Sequence[Lane], result: Result) -> set[Lane]:
         """The lane of the record that failed; all of them if the code has not said which record it was."""
-        if result.failure is None or job.items[result.count].is_done:
-            return set()  # its end was in sight; or it has failed after it had said that it was done
+        if result.failure is None:
+            return set()  # its end was in sight
         if self._caller.by == "batch" and not result.is_named:
             return set(unfinished)
+        if job.items[result.count].is_done:
+            return set()  # it has failed after it had said that it was done
         return {lane for lane in unfinished if lane.items[0] is job.items[result.count]}
 
     def _part(self, lanes: Sequence[Lane], failure: object) -> None:
@@ -368,9 +339,7 @@ class Keyed:
             self._life.events.skipped(verdict.failed)
             self._put_aside(lane, culprits)
         elif verdict.do == "put_aside":
-            written = self._life.events.put_aside(verdict.failed)
-            self._asides += 1
-            written.on_done(lambda: self._reports.put(Aside(lane, culprits, written)))
+            self._write_aside(lane, culprits, verdict)
 
     def _hunt(self, lane: Lane, suspects: int) -> None:
         """One of so many records at the head is bad: try the first half of them."""
@@ -385,9 +354,13 @@ class Keyed:
         try:
             aside.written.result()
         except Exception as error:
-            trouble = self._troubles[aside.lane]
-            self._rest(aside.lane, trouble, self._failures.halt(trouble, error).wait_seconds)
-        else:
+            if aside.lane is None:  # it was done by its own word, and cannot be held up any more
+                self._life.events.hook_failed("putting aside a record that was checkpointed before", error)
+            else:
+                trouble = self._troubles[aside.lane]
+                self._rest(aside.lane, trouble, self._failures.halt(trouble, error).wait_seconds)
+            return
+        if aside.lane is not None:
             self._put_aside(aside.lane, aside.items)
 
     def _put_aside(self, lane: Lane, items: Sequence[Item]) -> None:

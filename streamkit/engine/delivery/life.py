@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Literal
 
 from streamkit.engine.delivery.messages import Ending, Limits, WorkerEvents
+from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.processing import Context
 
@@ -25,13 +26,18 @@ async def _nothing() -> float | None:
 class Life:
     """From the claim to the last hook."""
 
-    def __init__(self, context: Context, carrier: Carrier, runtime: Runtime, limits: Limits, events: WorkerEvents) -> None:
+    def __init__(
+        self, context: Context, carrier: Carrier, runtime: Runtime, limits: Limits, events: WorkerEvents, turn: Turn | None = None
+    ) -> None:
+        """`turn`: that of the app; without one this is the only assignment."""
         self.partition = context.partition
         self.context = context
         self.carrier = carrier
         self.runtime = runtime
         self.limits = limits
         self.events = events
+        self.turn = Turn(runtime) if turn is None else turn
+        self.turn.add(self)
         self.signal = carrier.signal()
         """Set when there is something to look at: a batch, an end, a wish for a flush."""
         self.ending: Ending | None = None
@@ -64,10 +70,12 @@ class Life:
         if now >= self.valid_until:
             return False
         self.call_started = now
-        return True
+        if self.turn.keeps_out(self):
+            self.call_started = None
+        return self.call_started is not None
 
     async def begin_call_later(self) -> bool:
-        """The same, as soon as the control thread has renewed the lease. False if it has decided that it is lost."""
+        """The same, as soon as the control thread has renewed the lease, and nobody is called alone. False if the assignment ends."""
         while self.ending is None:
             if self.begin_call():
                 return True
@@ -85,6 +93,10 @@ class Life:
         """Call any other hook; raises what it raises."""
         self.hook_started = self.runtime.monotonic()
         try:
+            while self.turn.keeps_out(self) and self.ending is None:
+                self.hook_started = None
+                await self.signal.wait(LOOK_AGAIN_SECONDS)
+                self.hook_started = self.runtime.monotonic()
             await call
         finally:
             self.hook_started = None

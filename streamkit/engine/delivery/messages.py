@@ -106,6 +106,10 @@ class Delivery(Protocol):
     def goes_on(self) -> bool:
         """Whether records are called though some have halted."""
 
+    @property
+    def is_careful(self) -> bool:
+        """Whether each call is noted in the store before it is made."""
+
     def snapshot(self) -> Progress:
         """What may be checkpointed now, running calls included. Called by the control thread."""
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from streamkit.engine.delivery.call import Caller, Result
 from streamkit.engine.delivery.lanes import Job, Lane
+from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import RunningCall
 from streamkit.engine.delivery.tracker import Item
-from streamkit.engine.runtime import Carrier, Mailbox, Promise, Runtime
+from streamkit.engine.runtime import Carrier, Mailbox, Promise
 from streamkit.errors import CheckpointPositionError, UnsupportedError
 from streamkit.model import Batch, Position
 from streamkit.processing import CheckpointFuture, CheckpointLink, Context, PreparedFuture
@@ -54,7 +55,8 @@ class Awaits:
 class Aside:
     """What has come of records that were to be put aside."""
 
-    lane: Lane
+    lane: Lane | None
+    """None: they were done before, by the word of the code."""
     items: Sequence[Item]
     written: Promise[None]
 
@@ -86,9 +88,8 @@ class Runner:
         self,
         name: str,
         caller: Caller,
-        main: Context,
+        life: Life,
         carrier: Carrier,
-        runtime: Runtime,
         report: Callable[[Report | Said | Awaits], None],
         finish: Callable[[Report], None],
         safe: Callable[[], Position | None],
@@ -99,9 +100,10 @@ class Runner:
         """What it has been given and has not reported yet. The delivery's."""
         self.began = 0.0
         """When it was given that (monotonic). The delivery's."""
-        self.context = RunnerContext(main, RunnerLink(self, main._link, report, safe))
+        self.context = RunnerContext(life.context, RunnerLink(self, life.context._link, report, safe))
         self._caller = caller
-        self._runtime = runtime
+        self._life = life
+        self._runtime = life.runtime
         self._report = report
         self._finish = finish
         self.carrier = carrier
@@ -138,7 +140,7 @@ class Runner:
             if given is None:
                 break
             result = Result(0)
-            if not context.ending:
+            if not context.ending and self._runtime.monotonic() < self._life.valid_until:  # it may have been given long ago
                 batch, context.attempt = given
                 batch.delivered = self._runtime.unix_time()
                 result = await self._caller.process(self.carrier, batch, context)

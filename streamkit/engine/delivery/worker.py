@@ -20,9 +20,10 @@ from streamkit.engine.delivery.keyed import Keyed
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Delivery, Ending, Limits, Progress, RunningCall, WorkerEvents
 from streamkit.engine.delivery.overdue import Overdue
+from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.errors import ConfigurationError, RetriesExhaustedError
-from streamkit.model import Batch, Partition, Position
+from streamkit.model import Batch, Partition, Position, StartPosition
 from streamkit.processing import Context, LostContext
 
 __all__ = ["Worker"]
@@ -41,8 +42,9 @@ class Worker:
         events: WorkerEvents,
         make_room: Callable[[], None],
         suspicion: Suspicion | None = None,
+        turn: Turn | None = None,
     ) -> None:
-        """`suspicion`: owners before this one have died, perhaps of a record."""
+        """`suspicion`: owners before this one have died, perhaps of a record. `turn`: as in `Life`."""
         self.partition = context.partition
         self.context = context
         self.ready: Promise[bool] = Promise()
@@ -51,7 +53,7 @@ class Worker:
         """Every record has been delivered; `partition_ended` is under way."""
         self._caller = caller
         self._events = events
-        self._life = Life(context, carrier, runtime, limits, events)
+        self._life = Life(context, carrier, runtime, limits, events, turn)
         self._intake = Intake(self._life.signal, events.checkpoint_due, make_room, is_manual=caller.is_manual)
         self._failures = Failures(self._life, caller.reject_on)
         self._flushing = Flushing(self._life, caller, self._intake, self._failures)
@@ -98,9 +100,22 @@ class Worker:
         """The last position that was offered; the reader begins with where it was told to start."""
         return self._intake.newest
 
-    @newest.setter
-    def newest(self, position: Position | None) -> None:
-        self._intake.newest = position
+    @property
+    def where_to_go_on(self) -> StartPosition:
+        """From where a reader that is opened again has to read: our own position, not where it believes to be."""
+        intake = self._intake
+        if intake.begins is not None:
+            return intake.begins
+        return self.context.start if intake.newest is None else StartPosition.after(intake.newest)
+
+    @property
+    def offers(self) -> int:
+        """How often the reader has offered anything."""
+        return self._intake.offers
+
+    def go_on_from(self, start: StartPosition) -> None:
+        """The reader is told to begin there. Called by the reader."""
+        self._intake.go_on_from(start)
 
     @property
     def progress(self) -> Progress:
@@ -124,6 +139,11 @@ class Worker:
     def call_started(self) -> float | None:
         """When the running call of the user's code began (monotonic), or None."""
         return self._life.call_started
+
+    @property
+    def is_careful(self) -> bool:
+        """Owners before this one have died or lost it again and again: records are delivered with care."""
+        return self._delivery.is_careful
 
     @property
     def trouble(self) -> Trouble | None:
@@ -217,14 +237,15 @@ class Worker:
 
     async def run(self) -> None:
         """From `initialize` to `close`."""
-        if (overdue := self._overdue()) is None:
-            await self._run()
-            return
-        self._life.runtime.control.spawn(f"overdue-{self.partition}", overdue.watch(), lambda _: None)
+        overdue = self._overdue()
+        if overdue is not None:
+            self._life.runtime.control.spawn(f"overdue-{self.partition}", overdue.watch(), lambda _: None)
         try:
             await self._run()
         finally:
-            overdue.stop()
+            self._life.turn.leave(self._life)
+            if overdue is not None:
+                overdue.stop()
 
     def _overdue(self) -> Overdue | None:
         limit = self._life.limits.process_timeout_seconds

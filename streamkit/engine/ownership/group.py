@@ -22,6 +22,7 @@ class GroupOwnership:
     again_seconds = AGAIN_SECONDS
     deals_leases = False
     leases = None
+    is_complete = True
 
     def __init__(self, owner: Owner, spawn: Callable[[str, Coroutine[object, object, None]], object]) -> None:
         """`spawn(name, coroutine)` runs one on the control thread."""
@@ -29,6 +30,10 @@ class GroupOwnership:
         self._spawn = spawn
 
     problem: Exception | None = None
+
+    def unattended(self) -> Collection[Partition]:
+        """The group sees to that."""
+        return ()
 
     def waiting(self) -> Mapping[Partition, Collection[str]]:
         """The group does not say."""

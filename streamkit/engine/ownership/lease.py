@@ -1,7 +1,7 @@
 """Ownership by leases in a store: looks at the rows, decides about itself, and acts. No worker leads. Runs on the control thread.
 
 observation.py  what was seen of each lease, by our own clock     tenure.py  renews, expires, releases
-balance.py      what to take, to ask for and to give              roster.py  which leases there are
+balance.py      what to take, to ask for and to give              roster.py  which leases there are; looking.py asks it in time
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from streamkit.engine.checkpoint.leased_calls import Held, LeasedStoreCalls
 from streamkit.engine.ownership.balance import Decisions, View, decide
 from streamkit.engine.ownership.lineage import is_gated
+from streamkit.engine.ownership.looking import Looking
 from streamkit.engine.ownership.observation import Limits, Observation, expires_next, observed
 from streamkit.engine.ownership.protocol import Owner
 from streamkit.engine.ownership.roster import Roster, Streams
 from streamkit.engine.ownership.tenure import Tenure
 from streamkit.engine.runtime import Runtime
-from streamkit.errors import BrokerError, ConfigurationError, StreamkitError
+from streamkit.errors import ConfigurationError, FencedError, StreamkitError
 from streamkit.model import Lease, Partition
 from streamkit.plugin import Event
 from streamkit.settings import Settings
@@ -26,8 +27,6 @@ __all__ = ["LeaseOwnership", "Surroundings", "limits_of"]
 
 MAX_POLL_SECONDS = 1.0
 POLLS_IN_LEASE = 5
-POLLS_BETWEEN_LOOKS = 30
-"""Partitions that were added are found after so many polls; those that descend from ours at once."""
 JITTER = 0.1
 SOON_PART = 0.2
 """Of a poll: after a lease that we wanted went to another."""
@@ -70,7 +69,7 @@ class LeaseOwnership:
         self.me = f"{around.worker}#{int(around.runtime.random() * 2**32):08x}"
         """A process that comes back under its old name must not believe to hold what its predecessor held."""
         self.leases: Sequence[Lease] | None = None
-        self.problem: Exception | None = None
+        self._problem: Exception | None = None
         self._owner = owner
         self._calls = calls
         self._around = around
@@ -79,20 +78,38 @@ class LeaseOwnership:
         self._tenure = Tenure(owner, calls, around.runtime, around.limits.lease_seconds, around.report)
         self._roster = Roster(calls, around.streams, around.runtime, around.limits.lease_seconds)
         self._signal = around.runtime.control.signal()
+        self._looking = Looking(self._roster.tend, around.runtime, around.report, around.on_task_ended, self._signal.set)
         self._seen: dict[Partition, Observation] = {}
         self._listed_at: float | None = None
         self._known_at: float | None = None
         """From when on all who began with us can have seen that we hold something."""
-        self._polls_to_look = 0
-        self._is_complete = False
-        """No lease was missing when we last looked: before that nothing is taken."""
         self._giving: set[Partition] = set()
+        self._has_asked = False
         self._is_draining = False
-        self._is_looking = False
-        self._look_failed = False
+        self._is_abandoned = False
+        self._is_running = False
         self._stopped = around.runtime.control.signal()
 
     # -- Ownership ------------------------------------------------------------------------------------------------
+
+    @property
+    def problem(self) -> Exception | None:
+        return self._problem or self._looking.problem or self._tenure.silence()
+
+    @property
+    def is_complete(self) -> bool:
+        return self._looking.is_complete
+
+    def unattended(self) -> Collection[Partition]:
+        rows = self.leases or ()
+        by_partition = {row.partition: row for row in rows}
+        others = [row for row in rows if not row.is_ended and row.partition not in self._calls.held]
+        return {row.partition for row in others if not is_gated(row, by_partition) and not self._is_anothers(row)}
+
+    def _is_anothers(self, row: Lease) -> bool:
+        """A worker that has been seen alive has it."""
+        seen = self._seen[row.partition]
+        return row.owner not in ("", self.me) and seen.has_moved and not seen.is_expired(self._runtime.monotonic(), self._limits)
 
     def waiting(self) -> Mapping[Partition, Collection[str]]:
         rows = self.leases or ()
@@ -102,7 +119,7 @@ class LeaseOwnership:
 
     def begin(self, known: Sequence[Partition]) -> None:
         self._tenure.begin(self._around.on_task_ended)
-        self._is_looking = True
+        self._is_running = True
         self._runtime.control.spawn("leases", self._run(), self._run_ended)
 
     def heard(self, event: Event) -> None:
@@ -113,7 +130,7 @@ class LeaseOwnership:
 
     def ended(self, partition: Partition, children: Sequence[Partition]) -> None:
         """Its children can be taken, and perhaps its row removed."""
-        self._polls_to_look = 0
+        self._looking.soon()
         self._signal.set()
 
     def over(self, partition: Partition) -> None:
@@ -122,18 +139,20 @@ class LeaseOwnership:
 
     def drain(self) -> None:
         self._is_draining = True
+        self._looking.stop()
         self._signal.set()
 
     async def stop(self, seconds: float) -> None:
         self.drain()
         until = self._runtime.monotonic() + seconds
-        while self._is_looking and (left := until - self._runtime.monotonic()) > 0:
+        while self._is_running and (left := until - self._runtime.monotonic()) > 0:
             await self._stopped.wait(left)  # what it takes just now has to be given back too
         for partition in list(self._calls.held):
             self.over(partition)
         await self._tenure.stop(until - self._runtime.monotonic())
 
     def abandon(self) -> None:
+        self._is_abandoned = True
         self.drain()
         self._tenure.abandon()
 
@@ -145,20 +164,22 @@ class LeaseOwnership:
             try:
                 seconds = await self._poll()
                 failures = 0
-                self.problem = None
+                self._problem = None
             except ConfigurationError:
                 raise
             except StreamkitError as error:
                 failures += 1
-                self.problem = error
+                self._problem = error
                 if failures == 1:
-                    self._around.report("looking at partitions" if isinstance(error, BrokerError) else "looking at leases", error)
+                    self._around.report("looking at leases", error)
                 seconds = min(MAX_BACKOFF_SECONDS, self._limits.poll_seconds * 2 ** min(failures - 1, 4))
             if not self._is_draining:
                 await self._signal.wait(seconds * (1 + JITTER * (2 * self._runtime.random() - 1)))
+        if self._has_asked and not self._is_abandoned:
+            await self._withdraw()
 
     def _run_ended(self, error: BaseException | None) -> None:
-        self._is_looking = False
+        self._is_running = False
         self._stopped.set()
         self._around.on_task_ended(error)
 
@@ -166,8 +187,9 @@ class LeaseOwnership:
         """Look, decide, act. In how many seconds to look again."""
         rows, listed_at = await self._list()
         self._lose_taken(rows)
-        if not await self._tend(rows, listed_at):
-            return self._limits.poll_seconds * SOON_PART  # with what was made
+        self._looking.polled(rows, listed_at)
+        if not self._looking.is_complete:
+            return self._limits.poll_seconds
         decisions = decide(self._view(rows))
         if self._is_draining:
             return 0.0
@@ -178,6 +200,7 @@ class LeaseOwnership:
             self._known_at = self._runtime.monotonic() + self._limits.poll_seconds * (1 - JITTER)
         got_all = await self._take([*decisions.take, *decisions.force])
         for lease in decisions.ask:
+            self._has_asked = True
             await self._calls.request_handover(lease, self.me)
         return self._seconds_to_next(rows, decisions, got_all)
 
@@ -191,29 +214,6 @@ class LeaseOwnership:
         self._listed_at = now
         self.leases = rows
         return rows, began
-
-    async def _tend(self, rows: Sequence[Lease], listed_at: float) -> bool:
-        """Whether the leases are complete, as far as we know. A look that fails holds up the first take, but no other."""
-        self._polls_to_look -= 1
-        if self._is_complete and self._polls_to_look > 0:
-            return True
-        self._polls_to_look = POLLS_BETWEEN_LOOKS
-        try:
-            is_complete = await self._roster.tend(rows, listed_at)
-        except ConfigurationError:
-            raise
-        except StreamkitError as error:
-            if not self._is_complete:
-                raise
-            if not self._look_failed:
-                self._around.report("looking for new partitions", error)
-            self._look_failed = True
-            return True
-        self._look_failed = False
-        self._is_complete = self._is_complete or is_complete
-        if not is_complete:
-            self._polls_to_look = 0
-        return is_complete
 
     def _lose_taken(self, rows: Sequence[Lease]) -> None:
         """What the rows say to be another's is lost, before the next renewal would find out. All that is held was taken before them."""
@@ -257,6 +257,9 @@ class LeaseOwnership:
         """Whether all became ours."""
         if not leases:
             return True
+        await self._calls.settled()
+        if self._is_draining:
+            return True
         answers = await self._calls.take(leases, self.me)
         for answer in answers:
             if isinstance(answer, Held):
@@ -264,7 +267,19 @@ class LeaseOwnership:
         for answer in answers:
             if isinstance(answer, ConfigurationError):
                 raise answer
+        for answer in answers:
+            if isinstance(answer, Exception) and not isinstance(answer, FencedError):
+                raise answer
         return all(isinstance(answer, Held) for answer in answers)
+
+    async def _withdraw(self) -> None:
+        """What we have asked for is wanted no more: else it would be given to us, and kept for us until we are found dead."""
+        try:
+            for row in await self._calls.leases():
+                if row.handover_to == self.me:
+                    await self._calls.request_handover(row, "")
+        except StreamkitError as error:
+            self._around.report("withdrawing requests for leases", error)
 
     def _begin(self, held: Held) -> None:
         if self._is_draining:

@@ -44,6 +44,8 @@ class Observation:
     owner: str = ""
     freed_by: str = ""
     """Of a free lease that is kept for nobody: who gave it back while we were looking. That worker is leaving, or could not do it."""
+    has_moved: bool = False
+    """Its version has changed while we were looking: whoever owned it then was alive."""
 
     def is_expired(self, now: float, limits: Limits) -> bool:
         """Of an owned lease: its owner is dead. Of one that is kept for somebody: it will not come."""
@@ -60,13 +62,14 @@ def observed(
         old = before.get(lease.partition)
         since = asked_since = now
         freed_by = ""
+        has_moved = old is not None and (old.has_moved or old.version != lease.version)
         if old is not None and old.version == lease.version:
             since = min(now, old.since + unwatched_seconds)
         if old is not None and old.asked_by == lease.handover_to:
             asked_since = min(now, old.asked_since + unwatched_seconds)
         if old is not None and not lease.owner and not lease.handover_to:
             freed_by = old.owner or old.freed_by
-        seen[lease.partition] = Observation(lease.version, since, lease.handover_to, asked_since, lease.owner, freed_by)
+        seen[lease.partition] = Observation(lease.version, since, lease.handover_to, asked_since, lease.owner, freed_by, has_moved)
     return seen
 
 

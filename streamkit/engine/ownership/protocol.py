@@ -55,6 +55,13 @@ class Ownership(Protocol):
     def problem(self) -> Exception | None:
         """Why it cannot do its work now: the store of the leases does not answer. Looked at from any thread."""
 
+    @property
+    def is_complete(self) -> bool:
+        """What has to be read is known: before that, that nothing is left means nothing."""
+
+    def unattended(self) -> Collection[Partition]:
+        """What has to be read now, and nobody is known to read: it is free, or its owner has given no sign of life since we began."""
+
     def waiting(self) -> Mapping[Partition, Collection[str]]:
         """Partitions that nobody may take yet, and the ids of the parents that have to end first. From any thread."""
 

@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 
 from streamkit.engine.checkpoint.leased_calls import LeasedStoreCalls
 from streamkit.engine.ownership.lineage import children_of, to_create, to_remove
+from streamkit.engine.ownership.resolving import Resolving
 from streamkit.engine.ownership.start import CLOCK_MARGIN
 from streamkit.engine.runtime import Runtime
-from streamkit.errors import PartitionLostError
+from streamkit.errors import BrokerUnavailableError, PartitionLostError, StoreUnavailableError
 from streamkit.model import Checkpoint, Lease, Partition, StartPosition
 
 __all__ = ["Roster", "Streams"]
@@ -30,7 +31,7 @@ class Streams:
     start: StartPosition
     """Where the group begins."""
     discover: Callable[[StartPosition], Awaitable[Sequence[Partition]]]
-    resolve: Callable[[Sequence[Partition], StartPosition], Awaitable[Sequence[StartPosition]]]
+    resolve: Callable[[Partition, StartPosition], Awaitable[StartPosition]]
 
 
 class Roster:
@@ -41,6 +42,7 @@ class Roster:
         self._streams = streams
         self._runtime = runtime
         self._patience = lease_seconds * STALE_PART
+        self._resolving = Resolving(streams.resolve, runtime.control)
 
     async def tend(self, rows: Sequence[Lease], listed_at: float) -> bool:
         """Add what is missing among `rows`, which were listed at `listed_at`; remove what is done with. Whether nothing was missing.
@@ -53,23 +55,29 @@ class Roster:
         missing = to_create(start, at_start, everything, rows)
         if missing:
             missing = await self._begun(missing, everything, rows)
-            self._check_age(listed_at)
+            if (age := self._runtime.monotonic() - listed_at) > self._patience:
+                raise BrokerUnavailableError(
+                    f"listing the partitions, and finding where they begin, took {age:.1f}s: others may have done it meanwhile",
+                    fix="it is looked at again, and what was found is kept; a longer STREAMKIT_LEASE_DURATION gives it more time",
+                )
             await self._calls.create(missing)
-        elif done := to_remove(rows):
+            self._resolving.used()
+            return False
+        self._resolving.used()
+        if done := to_remove(rows):
             await self._calls.remove(done)
-        return not missing
+        return True
 
     async def _begun(self, missing: Sequence[Lease], everything: Sequence[Partition], rows: Sequence[Lease]) -> list[Lease]:
         """Those without a checkpoint begin where the group begins. That is resolved here, before anything is read, and for all at once:
         whoever claims one of them later, because the first worker died or was slow, finds the same start."""
         plain = [lease.partition for lease in missing if lease.checkpoint is None]
         times = [row.checkpoint.group_started for row in rows if row.checkpoint is not None and row.checkpoint.group_started is not None]
-        started = min(times, default=datetime.fromtimestamp(self._runtime.unix_time(), UTC))
+        started = min(times) if times else self._resolving.began(datetime.fromtimestamp(self._runtime.unix_time(), UTC))
         wish = self._streams.start
         if wish == StartPosition.LATEST and times:  # the rest of a first start that somebody has begun
             wish = StartPosition.at_time(started - CLOCK_MARGIN)
-        starts = await self._streams.resolve(plain, wish) if wish != StartPosition.EARLIEST else [wish] * len(plain)
-        found = dict(zip(plain, starts, strict=True))
+        found = dict(zip(plain, await self._resolving.starts(plain, wish), strict=True))
         return [
             replace(
                 lease,
@@ -96,12 +104,9 @@ class Roster:
         if parent is None:
             raise PartitionLostError(f"the lease of {partition} is gone")
         missing = children_of(parent, children, rows)
-        self._check_age(listed_at)
+        if (age := self._runtime.monotonic() - listed_at) > self._patience:
+            raise StoreUnavailableError(f"listing the leases took {age:.1f}s: too long to act on them; they are listed again")
         if missing:
             await self._calls.create(missing)
         if children:
             await self._calls.name_children(held, [child.id for child in children])
-
-    def _check_age(self, listed_at: float) -> None:
-        if self._runtime.monotonic() - listed_at > self._patience:
-            raise PartitionLostError("the listing of the leases is too old to act on; it is made again")

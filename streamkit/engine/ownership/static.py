@@ -39,6 +39,7 @@ class StaticOwnership:
     again_seconds = AGAIN_SECONDS
     deals_leases = False
     leases = None
+    is_complete = True
 
     def __init__(self, owner: Owner, wanted: Sequence[str]) -> None:
         """`wanted`: partition ids; empty: all."""
@@ -48,6 +49,10 @@ class StaticOwnership:
         self._assigned: set[Partition] = set()
 
     problem: Exception | None = None
+
+    def unattended(self) -> Collection[Partition]:
+        """What we were told is assigned at once."""
+        return ()
 
     def waiting(self) -> Mapping[Partition, Collection[str]]:
         return {partition: frozenset(parents) for partition, parents in tuple(self._waiting.items())}
@@ -61,10 +66,15 @@ class StaticOwnership:
                 setting="STREAMKIT_PARTITIONS",
                 fix=f"there are {', '.join(sorted(ids)[:20])}",
             )
-        present = {(partition.stream, partition.id) for partition in known}
+        present = set(known)
+        ours = {partition for partition in known if not self._wanted or partition.id in self._wanted}
+        size = -1
+        while size != len(ours):  # and all that descends from them
+            size = len(ours)
+            ours.update(one for one in known if any(Partition(one.stream, parent) in ours for parent in one.parents))
         for partition in known:
-            if not self._wanted or partition.id in self._wanted:
-                self._take(partition, {p for p in partition.parents if (partition.stream, p) in present})
+            if partition in ours:
+                self._take(partition, {p for p in partition.parents if Partition(partition.stream, p) in present})
 
     def heard(self, event: Event) -> None:
         """No reader of ours says who owns what."""

@@ -12,7 +12,7 @@ from streamkit.engine.checkpoint.leased_calls import Held, LeasedStoreCalls
 from streamkit.engine.ownership.observation import valid_seconds
 from streamkit.engine.ownership.protocol import Owner
 from streamkit.engine.runtime import Runtime, Signal
-from streamkit.errors import StreamkitError
+from streamkit.errors import StoreUnavailableError, StreamkitError
 from streamkit.model import Partition
 
 __all__ = ["Tenure"]
@@ -44,6 +44,7 @@ class Tenure:
         self._renew_at = 0.0
         self._is_renewing = False
         self._renewal_failed = False
+        self._silence_reported = False
         self._release_failed = False
         self._is_over = False
         calls.on_renewed = self._renewed
@@ -82,12 +83,22 @@ class Tenure:
         self._signal.set()
         self._release_signal.set()
 
+    def silence(self) -> StoreUnavailableError | None:
+        """The store owes an answer for longer than a lease is good for: perhaps it never comes, and others wait behind it. From any
+        thread."""
+        call = self._calls.longest_unanswered()
+        seconds = 0.0 if call is None else self._runtime.monotonic() - call[1]
+        if call is None or seconds < valid_seconds(self._lease_seconds):
+            return None
+        return StoreUnavailableError(f"no answer to {call[0]!r} for {seconds:.0f}s")
+
     # -- renewing -------------------------------------------------------------------------------------------------
 
     async def _keep(self) -> None:
         while not self._is_over:
             now = self._runtime.monotonic()
             self._lose_expired(now)
+            self._notice_silence()
             if self._calls.held and not self._is_renewing and now >= self._next_renewal():
                 self._is_renewing = True
                 self._runtime.control.spawn("renew", self._renew(now), self._renewal_ended)
@@ -97,11 +108,18 @@ class Tenure:
         oldest = min(held.renewed_at for held in self._calls.held.values())
         return max(oldest + self._lease_seconds * RENEW_PART, self._renew_at)
 
-    def _seconds_to_next(self, now: float) -> float | None:
+    def _notice_silence(self) -> None:
+        silence = self.silence()
+        if silence is not None and not self._silence_reported:
+            self._report("waiting for the store", silence)
+        self._silence_reported = silence is not None
+
+    def _seconds_to_next(self, now: float) -> float:
+        look_again = self._lease_seconds * RENEW_PART  # whether the store still answers
         held = self._calls.held.values()
         if not held:
-            return None
-        times = [min(map(self.valid_until, held))]
+            return look_again
+        times = [now + look_again, min(map(self.valid_until, held))]
         if not self._is_renewing:
             times.append(self._next_renewal())
         return max(MIN_WAIT_SECONDS, min(times) - now)

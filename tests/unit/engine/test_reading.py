@@ -8,7 +8,7 @@ import pytest
 
 from streamkit.errors import AccessDeniedError, BrokerUnavailableError, StreamGoneError, ThrottledError
 from streamkit.model import Batch, Partition, Position, Record, StartPosition
-from streamkit.plugin import CaughtUp, Ended, Failed, Idle, Revoked
+from streamkit.plugin import CaughtUp, Ended, Failed, Idle, NewRecord, Revoked
 from streamkit.processing import Context, Processor, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.rig import P0, Notes, batch, failing, values
@@ -117,6 +117,58 @@ def test_failed_with_a_place_to_resume_goes_on_there_and_says_so() -> None:
         h.settle()
         assert values(h) == [b"0", b"4", b"5"]
         assert any("NOT processed" in problem for problem in h.problems)
+
+
+def test_after_a_resume_a_passing_error_goes_on_from_there_and_from_nowhere_else() -> None:
+    with Harness(failing({})) as h:
+        h.deliver(b"0", b"1", b"2")
+        h.script.events.append(Failed(P0, StreamGoneError("3 and 4 are gone"), resume=StartPosition.at(Position(5))))
+        h.advance(1)
+        h.script.events.append(Failed(P0, BrokerUnavailableError("a moment")))
+        h.advance(5)
+        assert opened(h)[1:] == [StartPosition.at(Position(5))] * 2
+        h.script.write(NewRecord(b"3"), P0, h.time)
+        h.script.write(NewRecord(b"4"), P0, h.time)
+        h.deliver(b"5")
+        h.script.events.append(Failed(P0, BrokerUnavailableError("a moment")))
+        h.deliver(b"6")
+        assert values(h) == [b"0", b"1", b"2", b"5", b"6"]
+
+
+def test_after_a_resume_positions_still_rise() -> None:
+    with Harness(failing({})) as h:
+        h.deliver(b"0", b"1", b"2")
+        h.script.events.append(Failed(P0, StreamGoneError("expired"), resume=StartPosition.at(Position(4))))
+        h.advance(1)
+        h.script.events.append(batch(1, 2))
+        h.advance(1)
+        assert values(h) == [b"0", b"1", b"2"]
+        assert any("went back to 1 after 2" in problem for problem in h.problems)
+
+
+def test_a_resume_that_goes_back_is_followed() -> None:
+    with Harness(failing({})) as h:
+        h.deliver(b"0", b"1", b"2")
+        h.script.events.append(Failed(P0, StreamGoneError("made anew"), resume=StartPosition.at(Position(1))))
+        h.advance(1)
+        assert values(h) == [b"0", b"1", b"2", b"1", b"2"]
+        assert h.checkpoint == 2
+
+
+def test_recovered_is_said_after_something_was_read() -> None:
+    notes = Notes()
+    with Harness(failing({}), observer=notes) as h:
+        h.deliver(b"0")
+        h.script.events.append(Failed(P0, AccessDeniedError("no")))
+        h.advance(29.9)
+        assert h.halted is not None
+        h.script.poll_seconds = 5.0
+        h.advance(3)
+        assert "recovered" not in str(notes.events), "it was opened, and nothing is known yet"
+        h.script.poll_seconds = 0.0
+        h.advance(10)
+        assert "recovered" in str(notes.events)
+        assert h.halted is None
 
 
 def test_a_failed_poll_is_tried_again_with_back_off_and_reported_once() -> None:

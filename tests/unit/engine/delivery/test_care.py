@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from streamkit.engine.delivery.care import ALONE_RECORDS, FRUITLESS_CLAIMS, suspicion_of
+from streamkit.engine.delivery.turn import ALONE_SECONDS
 from streamkit.errors import RetriesExhaustedError, StoreUnavailableError
 from streamkit.model import Batch, Partition, Position, Record
-from streamkit.plugin import Assigned
+from streamkit.plugin import Assigned, Lost
 from streamkit.processing import Context, Processor, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.rig import values
@@ -245,6 +247,24 @@ def test_a_manual_processor_is_not_suspected_of_what_it_has_survived() -> None:
         assert h.checkpoint == 5
 
 
+def test_a_record_that_waits_for_its_retry_when_the_partition_is_given_back_is_no_suspect() -> None:
+    @record_processor
+    def handle(record: Record, context: Context) -> None:
+        raise ValueError("not now")
+
+    with Harness(handle, assigned=False, retry_attempts=9, retry_backoff="1h", retry_max_backoff="1h", seed=2) as h:
+        h.write(b"a")
+        for _ in range(FRUITLESS_CLAIMS + 1):
+            die(h)
+        assert suspect(h) == (Position(0), 0)
+        h.advance(0.01)
+        h.script.events.append(Assigned((P0,), 1))
+        h.advance(2.0)
+        h.stop()
+        assert suspect(h) == (None, 0)
+        assert h.errors
+
+
 def test_an_end_of_the_partition_leaves_no_suspicion() -> None:
     culprits = [0]
     with Harness(_by_list(culprits), assigned=False) as h:
@@ -285,3 +305,146 @@ def test_a_store_that_is_away_holds_up_the_careful_and_nobody_is_called_without_
 )
 def test_when_to_be_careful(fruitless: int, position: Position | None, careful: bool) -> None:
     assert (suspicion_of(fruitless, position, 0) is not None) == careful
+
+
+# -- who is not condemned --------------------------------------------------------------------------------------------
+
+P1 = Partition("stream", "1")
+
+
+def die_with_both(h: Harness, seconds: float = 2.0) -> list[tuple[str, int | None]]:
+    count = len(h.seen)
+    h.advance(0.01)
+    h.script.events.append(Assigned((P0, P1), 1))
+    h.advance(seconds)
+    h.crash()
+    return [(record.partition.id, record.position.sequence) for record in h.seen[count:]]
+
+
+def slow_beside_a_killer(seconds: float) -> Callable[..., object]:
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        await asyncio.sleep(FOR_EVER if record.partition == P0 else seconds)
+
+    return handle
+
+
+def test_of_two_suspects_only_the_one_that_was_called_alone_at_its_deaths_is_condemned() -> None:
+    with Harness(slow_beside_a_killer(1.0), partitions=2, assigned=False, on_failure="dead_letter") as h:
+        h.write(b"killer")
+        h.write(b"innocent", b"innocent", partition="1")
+        for _ in range(FRUITLESS_CLAIMS):
+            die_with_both(h, 0.5)
+        for _ in range(8):
+            die_with_both(h)
+        h.assign()
+        assert [dict(letter.headers)["streamkit-id"] for letter in h.dead_letters] == [b"stream/0/0"]
+        assert h.checkpoint_of("1") == 1, "the innocent ones were called, and passed"
+
+
+def test_nobody_else_is_called_beside_a_suspect() -> None:
+    with Harness(slow_beside_a_killer(1.0), partitions=2, assigned=False) as h:
+        h.write(b"killer")
+        for _ in range(FRUITLESS_CLAIMS + 1):
+            die_with_both(h)
+        assert suspect(h) == (Position(0), 0), "the other partition could have called something: no evidence"
+        h.advance(0.01)
+        h.script.events.append(Assigned((P0, P1), 1))
+        h.advance(1.0)
+        h.write(b"innocent", partition="1")
+        count = len(h.seen)
+        h.advance(ALONE_SECONDS - 2)
+        assert suspect(h) == (Position(0), 1)
+        assert len(h.seen) == count, "it waits"
+        h.advance(4.0)
+        assert suspect(h) == (Position(0), 0), "not alone any more"
+        assert len(h.seen) == count + 1, "but not for ever"
+        h.crash()
+
+
+def giving_up(*culprits: int) -> Callable[..., object]:
+    """A handler that takes long at these, and gives up when the partition is lost."""
+
+    @record_processor
+    async def handle(record: Record, context: Context) -> None:
+        while record.position.sequence in culprits and not context.lost:
+            await asyncio.sleep(0.1)
+
+    return handle
+
+
+def test_a_loss_is_no_evidence_and_the_note_is_taken_back() -> None:
+    with Harness(giving_up(0), assigned=False, on_failure="skip") as h:
+        h.write(b"slow", b"next")
+        for number in range(FRUITLESS_CLAIMS + 6):
+            h.advance(0.01)
+            h.script.events.append(Assigned((P0,), 1))
+            h.advance(2.0)
+            assert suspect(h) == ((Position(0), 1) if number >= FRUITLESS_CLAIMS else (None, 0))
+            h.script.events.append(Lost((P0,)))
+            h.advance(1.0)
+            assert suspect(h) == (None, 0)
+        assert h.put_aside == []
+        h.crash()
+
+
+def test_where_it_may_have_been_a_loss_the_partition_halts_whatever_the_policy_is() -> None:
+    with Harness(killing(0), assigned=False, on_failure="skip") as h:
+        h.write(b"slow", b"next")
+        for _ in range(FRUITLESS_CLAIMS + 2):
+            die(h)
+            row = h.script.rows[P0]
+            assert row.checkpoint is not None
+            h.script.rows[P0] = replace(row, checkpoint=replace(row.checkpoint, owner="another worker"))
+        h.assign()
+        assert "its owner died or lost it" in str(h.halted)
+        assert h.put_aside == []
+        h.crash()
+
+
+def test_what_this_process_has_lost_and_not_taken_back_is_no_evidence_for_it() -> None:
+    with Harness(giving_up(0), assigned=False, on_failure="skip") as h:
+        h.write(b"slow", b"next")
+        for _ in range(FRUITLESS_CLAIMS):
+            die(h)
+        for _ in range(4):
+            h.advance(0.01)
+            h.script.events.append(Assigned((P0,), 1))
+            h.advance(2.0)
+            h.script.fail("save", StoreUnavailableError("away"))
+            h.script.events.append(Lost((P0,)))
+            h.advance(0.5)
+            h.script.failures.clear()
+            assert suspect(h) == (Position(0), 1)
+        assert h.put_aside == []
+        h.crash()
+
+
+def test_idle_partitions_that_are_given_back_in_order_make_nobody_careful() -> None:
+    with Harness(killing(), assigned=False) as h:
+        for _ in range(3 * FRUITLESS_CLAIMS):
+            h.assign()
+            h.revoke()
+        h.assign()
+        h.write(*[b"x"] * 50)
+        h.settle()
+        assert all(checkpoint.suspect is None for checkpoint in h.checkpoints)
+
+
+def test_care_is_told_and_shown_while_it_lasts() -> None:
+    with Harness(killing(1), assigned=False) as h:
+        h.write(b"a", b"b")
+        for _ in range(FRUITLESS_CLAIMS):
+            die(h)
+        h.advance(0.01)
+        h.script.events.append(Assigned((P0,), 1))
+        h.advance(2.0)
+        assert "records are delivered one by one" in " ".join(h.problems)
+        assert h._life is not None
+        reason = h._life.supervisor.snapshot()[0].reason
+        assert reason is not None
+        assert reason.kind == "care"
+        h.crash()
+    with Harness(killing()) as calm:
+        calm.deliver(b"a")
+        assert not calm.problems
