@@ -347,7 +347,7 @@ class Settings(BaseModel):
     )
     ownership: Literal["group", "static", "lease"] | None = Field(
         default=None,
-        description="Who deals out partitions: the broker's group, PARTITIONS (static), or leases in the store; unset, the first that there is.",
+        description="Who deals out partitions: the broker's group, PARTITIONS (static), or leases in the store; unset, the first there is.",
     )
     partitions: CommaList = Field(
         default=(), description="With static ownership: the partitions that this process reads, separated by commas."

@@ -225,6 +225,8 @@ def _samples(app: AppView) -> Iterator[Sample]:
         yield Sample("streamkit_calls_total", labels, totals.calls)
         yield Sample("streamkit_call_seconds_total", labels, totals.call_seconds)
         yield Sample("streamkit_retries_total", labels, totals.retries)
+        for how, count in totals.put_aside.items():
+            yield Sample("streamkit_put_aside_total", (*labels, how), count)
     held = [one for one in status.partitions if one.state != "waiting"]
     for one in held:
         labels = (*own, one.partition.stream, one.partition.id)

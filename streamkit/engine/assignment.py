@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
+from streamkit.engine.asides import Asides
 from streamkit.engine.checkpoint.checkpointer import Entry
 from streamkit.engine.checkpoint.link import Link
 from streamkit.engine.claiming import Claiming
@@ -32,9 +33,7 @@ from streamkit.processing import Context
 __all__ = ["Assignment", "House"]
 
 MAX_RECLAIMS = 3
-READ_LOOK_SECONDS = 0.25
-QUIET_SECONDS = 30.0
-"""A reader that was opened again and says nothing for so long, bad or good, reads."""
+READ_LOOK_SECONDS, QUIET_SECONDS = 0.25, 30.0  # a reader that was opened again and says nothing for so long, bad or good, reads
 
 
 class Supervision(Protocol):
@@ -68,6 +67,7 @@ class Assignment:
         self._after = after
         self._over: list[Signal] = []
         self._entry: Entry | None = None
+        self.asides = Asides(partition, house)
         self._link = Link(partition, house.runtime, house.checkpointer, house.store_capabilities)
         self._task: Task | None = None
         self._has_ended = False
@@ -186,6 +186,10 @@ class Assignment:
             self.ending = ending
         for signal in (*self._pauses, *self._over):
             signal.set()
+        if self._entry is not None:
+            self._house.checkpointer.give_up_end(self._entry)
+            if ending.kind == "revoked" and self._entry.worker.calls():
+                self._house.checkpointer.urge(self._entry)  # a call that hangs may never come to the last save
         if self._entry is not None and ending.kind != "revoked":
             why = PartitionLostError(f"{self.partition} has left this worker ({ending.reason}); the checkpoint was not saved")
             if ending.kind == "lost" and self._entry.has_suspect:
@@ -349,20 +353,10 @@ class Assignment:
         self._post(self._house.observer.on_problem, f"{hook} of {self.partition}", error)
 
     def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
-        assert self._house.dead_letters is not None
-        return self._house.runtime.control.call("put-aside", self._put_aside(failed))
-
-    async def _put_aside(self, failed: Sequence[FailedRecord]) -> None:
-        assert self._house.dead_letters is not None
-        await self._house.dead_letters.write(failed)
-        self._tell_put_aside(failed, "dead_letter")
+        return self.asides.put_aside(failed)
 
     def skipped(self, failed: Sequence[FailedRecord]) -> None:
-        self._post(self._tell_put_aside, failed, "skip")
-
-    def _tell_put_aside(self, failed: Sequence[FailedRecord], how: str) -> None:
-        for one in failed:
-            self._house.observer.on_put_aside(self.partition, one.record.position, one.error, how)
+        self.asides.skipped(failed)
 
     def note_suspect(self, position: Position | None, times: int) -> Promise[None]:
         promise: Promise[None] = Promise()

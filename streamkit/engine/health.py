@@ -13,6 +13,7 @@ from streamkit.engine.runtime import Runtime
 from streamkit.engine.status import AppStatus, Circumstances, PartitionStatus, Phase, in_order, status_of, unborn, waiting_for
 from streamkit.engine.tally import Tally, Totals
 from streamkit.engine.watchdog import HELD_SECONDS, Watchdog
+from streamkit.errors import BrokerError
 from streamkit.model import Partition
 from streamkit.plugin import Observer
 from streamkit.settings import Settings
@@ -117,6 +118,7 @@ class Health:
             occupied=frozenset(one.partition for one in self._left_behind()),
             store_error=outage.error if outage is not None else None,
             unsaved=outage.partitions if outage is not None else (),
+            unread=self.house.reading.waits_for_room if self.house is not None else (),
         )
 
     def _waiting(self) -> Mapping[Partition, Collection[str]]:
@@ -133,10 +135,10 @@ class Health:
         if self.house.reading.is_failing:
             found.append("reading fails: the broker does not answer")
         if self.ownership is not None and (problem := self.ownership.problem) is not None:
-            found.append(f"the store: {problem}")
+            found.append(f"the {'broker' if isinstance(problem, BrokerError) else 'store'}: {problem}")
         return found
 
 
 def _totals(assignment: Assignment) -> Totals:
     worker = assignment.worker
-    return Totals() if worker is None else Totals(worker.snapshot().count, *worker.calls_made())
+    return Totals() if worker is None else Totals(worker.snapshot().count, *worker.calls_made(), dict(assignment.asides.counts))

@@ -17,6 +17,10 @@ __all__ = ["Observers", "ObserversAside"]
 _log = logging.getLogger("streamkit.observers")
 
 MAX_EVENTS = 10_000
+"""So many wait before those are dropped that come with everyday work."""
+MAX_RARE_EVENTS = 10 * MAX_EVENTS
+"""So many before any other is: a record put aside, a halt, a loss."""
+ROUTINE = frozenset({"on_checkpointed", "on_checkpoint_failed", "on_attempt_failed"})
 CLOSE_SECONDS = 5.0
 
 
@@ -98,7 +102,7 @@ class ObserversAside(Observers):
             carrier = self._runtime.thread("observers")
             self._waiting = Mailbox(carrier.signal())
             carrier.spawn("observers", self._run(self._waiting), lambda _: self._over.resolve(None))
-        if len(self._waiting.items) < MAX_EVENTS:
+        if len(self._waiting.items) < (MAX_EVENTS if method in ROUTINE else MAX_RARE_EVENTS):
             self._waiting.put((method, args))
         else:
             self._dropped += 1

@@ -7,7 +7,7 @@ and inside a revoke callback (`serve`). Batches go straight from here to the wor
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Any, TypeVar
 
 from streamkit.engine.delivery.pressure import Pressure, weight_of
@@ -92,6 +92,11 @@ class Reading:
         if self._over:  # looked at after the put, as `run` looks at the commands after it has said so
             self._refuse_commands()
         return promise
+
+    @property
+    def waits_for_room(self) -> Collection[Partition]:
+        """Those of which nothing is read now, because too much of them is under way."""
+        return {*tuple(self._paused), *tuple(self._crowded)}
 
     @property
     def is_failing(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from streamkit.engine.asides import SILENT_SECONDS
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.delivery.failures import Trouble
 from streamkit.engine.watchdog import Stuck
@@ -113,6 +114,8 @@ class Circumstances:
     """Why the store takes no checkpoints, while it takes none."""
     unsaved: Collection[Partition]
     """Those that wait for it."""
+    unread: Collection[Partition] = ()
+    """Those of which nothing is read, because too much of them is under way."""
 
 
 def status_of(assignment: Assignment, given: Circumstances) -> PartitionStatus:
@@ -193,9 +196,16 @@ def _reason(
             return Reason("store", f"the store: {_text(problem)}")
     if assignment.ending is None and (assignment.worker is None or assignment.problem is not None):
         return _claiming(assignment, given)
+    since = assignment.asides.since
+    if since is not None and given.now - since >= SILENT_SECONDS:
+        return Reason("dead_letter", f"the dead-letter target has not answered for {given.now - since:.0f}s", given.now - since)
     if trouble is not None and trouble.error is not None:
-        return _retry(trouble, trouble.error, given)
-    if assignment.worker is not None and assignment.worker.is_careful:
+        return _retry(trouble, trouble.error, given, is_written=since is not None)
+    worker = assignment.worker
+    if worker is not None and worker.is_manual and not worker.queued_records and assignment.partition in given.unread:
+        text = f"waits for a checkpoint of the processor: {worker.in_flight} records were read after the last one"
+        return Reason("checkpoint", text)
+    if worker is not None and worker.is_careful:
         return Reason("care", "goes on one by one: owners of it have died or lost it without progress")
     return None
 
@@ -212,9 +222,10 @@ def _halted(error: Exception, trouble: Trouble | None, at: float | None, now: fl
     return Reason("halt", f"halted: {_text(error)}{when}", None if at is None else now - at, again)
 
 
-def _retry(trouble: Trouble, error: BaseException, given: Circumstances) -> Reason:
+def _retry(trouble: Trouble, error: BaseException, given: Circumstances, *, is_written: bool) -> Reason:
     again = _next(trouble, given.now)
-    when = f"again in {again:.1f}s" if again is not None else "now running again"
+    now = "its dead letter is being written" if trouble.aside and is_written else "now running again"
+    when = f"again in {again:.1f}s" if again is not None else now
     text = f"{trouble.what}: attempt {trouble.attempt} of {given.max_attempts} failed, {when}: {type(error).__name__}: {error}"
     return Reason("retry", text, next_seconds=again, attempt=trouble.attempt)
 
@@ -255,7 +266,7 @@ def not_ready(status: AppStatus) -> list[str]:
 
 def _is_red(reason: Reason, problem: str) -> bool:
     """A retry may help, and a parent will end; a claim that is under way is no trouble unless it fails."""
-    return reason.kind in ("halt", "stuck", "store") or (reason.kind == "claiming" and bool(problem))
+    return reason.kind in ("halt", "stuck", "store", "dead_letter") or (reason.kind == "claiming" and bool(problem))
 
 
 def in_order(lines: Iterable[PartitionStatus]) -> tuple[PartitionStatus, ...]:

@@ -7,7 +7,7 @@ goes on with it is one tuple, replaced whole, so that no total is ever seen to f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from streamkit.model import Partition
@@ -28,6 +28,8 @@ class Totals:
     calls: int = 0
     call_seconds: float = 0.0
     retries: int = 0
+    put_aside: Mapping[str, int] = field(default_factory=dict)
+    """By how: `dead_letter`, `skip`."""
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
@@ -35,6 +37,7 @@ class Totals:
             self.calls + other.calls,
             self.call_seconds + other.call_seconds,
             self.retries + other.retries,
+            {how: self.put_aside.get(how, 0) + other.put_aside.get(how, 0) for how in (*self.put_aside, *other.put_aside)},
         )
 
 

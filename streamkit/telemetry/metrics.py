@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from streamkit.errors import ConfigurationError
-from streamkit.model import Checkpoint, Partition, Position
+from streamkit.model import Checkpoint, Partition
 from streamkit.plugin import Observer
 
 __all__ = ["METRICS", "EventCounts", "Metric", "Sample", "check_installed", "exposition", "samples_of"]
@@ -127,9 +127,6 @@ class EventCounts(Observer):
 
     def on_attempt_failed(self, partition: Partition, error: BaseException, attempt: int) -> None:
         self._count(partition, "streamkit_failures_total")
-
-    def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
-        self._count(partition, "streamkit_put_aside_total", how)
 
     def on_stuck(self, partition: Partition, seconds: float, stack: str) -> None:
         self._count(partition, "streamkit_stuck_total")

@@ -31,6 +31,7 @@ KEYS = "tests/promise/test_promise_3_key_order.py::"
 BY_KEY = "tests/unit/engine/delivery/test_keyed.py::"
 BY_LANES = "tests/unit/engine/delivery/test_lanes.py::"
 
+AFTER = "tests/unit/engine/delivery/test_after_a_checkpoint.py::"
 READING = "tests/unit/engine/test_reading.py::"
 
 ASSIGNMENT = "engine/assignment.py"
@@ -60,6 +61,10 @@ ROSTER = "engine/ownership/roster.py"
 TENURE = "engine/ownership/tenure.py"
 LEVEL = "tests/unit/engine/ownership/test_balance.py::"
 BY_LEASE = "tests/promise/test_promise_4_leases.py::"
+HANGING = "tests/promise/test_promise_4_hanging.py::"
+ONE_GROUP = "tests/promise/test_promise_4_one_group.py::"
+STOP = "tests/promise/test_promise_1_stop.py::"
+STOPPING = "engine/stopping.py"
 FENCING = "builtin/fencing.py"
 LETTER = "engine/delivery/letter.py"
 LETTERS = "tests/unit/engine/delivery/test_letter.py::"
@@ -165,7 +170,7 @@ MUTANTS = (
     Mutant(
         "what a group has begun it finishes, wherever a new one would start",
         STATIC,
-        "    return [partition for partition in everything if (partition.stream, partition.id) in kept]\n",
+        "    return [partition for partition in everything if partition in kept]\n",
         "    return found\n",
         (TWO + "test_latest_does_not_forget_a_partition_that_was_begun_and_has_ended_since",),
     ),
@@ -537,7 +542,7 @@ MUTANTS = (
     Mutant(
         "where a group begins is resolved for all partitions when their leases are made",
         ROSTER,
-        "await self._streams.resolve(plain, wish) if wish != StartPosition.EARLIEST else [wish] * len(plain)",
+        "await self._resolving.starts(plain, wish)",
         "[StartPosition.EARLIEST] * len(plain)",
         (BY_LEASE + "test_latest_is_the_groups_first_start_even_if_the_first_worker_died_before_it_read_anything",),
     ),
@@ -568,6 +573,90 @@ MUTANTS = (
         "            self._ownership.abandon()  # whatever made us end",
         "            pass  # whatever made us end",
         (BY_LEASE + "test_an_app_that_is_stopped_while_it_opens_leaves_nothing_that_renews",),
+    ),
+    Mutant(
+        "the leases of another app's streams are not seen",
+        LEASED_CALLS,
+        'for row in await self._ask("leases", self._store.leases()) if self._is_read(row.partition)]',
+        'for row in await self._ask("leases", self._store.leases())]',
+        (ONE_GROUP + "test_the_partitions_of_another_app_are_not_taken_although_nobody_reads_them",),
+    ),
+    Mutant(
+        "who can neither renew nor save takes nothing",
+        LEASE,
+        "        await self._calls.settled()\n",
+        "",
+        (HANGING + "test_who_can_neither_renew_nor_save_takes_nothing_and_another_does",),
+    ),
+    Mutant(
+        "a listing of the broker holds up nothing",
+        LEASE,
+        "if not self._looking.is_complete:",
+        "if not self._looking.is_complete or self._looking._task is not None:",
+        (HANGING + "test_a_listing_of_the_broker_that_hangs_holds_up_neither_take_over_nor_hand_over",),
+    ),
+    Mutant(
+        "what was resolved for a first start is kept until its leases exist",
+        "engine/ownership/resolving.py",
+        "for partition in partitions if (partition, wish) not in self._found)",
+        "for partition in partitions)",
+        (STOP + "test_a_first_start_with_many_partitions_gets_further_with_each_try",),
+    ),
+    Mutant(
+        "at the end nothing is left only when it is known what there is",
+        STOPPING,
+        "        if leases is None or not ownership.is_complete:\n",
+        "        if leases is None:\n",
+        (STOP + "test_at_end_waits_for_the_first_leases",),
+    ),
+    Mutant(
+        "at the end the children of what is ours are still to come",
+        STOPPING,
+        "        if to_come:\n            return False\n",
+        "",
+        (STOP + "test_at_end_follows_children_although_the_last_record_comes_before_the_end",),
+    ),
+    Mutant(
+        "at the end a dead worker's leases are not left to it",
+        STOPPING,
+        "all(lease.owner and lease.partition not in free for lease in left)",
+        "all(lease.owner for lease in left)",
+        (STOP + "test_at_end_does_not_leave_to_a_dead_worker_what_the_rows_say_is_its_own",),
+    ),
+    Mutant(
+        "idle is not what a predecessor still seems to own",
+        STOPPING,
+        "return not self._is_full() and bool(ownership.unattended())",
+        "return False",
+        (STOP + "test_a_worker_that_ends_by_itself_first_waits_for_what_its_predecessor_has_left",),
+    ),
+    Mutant(
+        "idle is not a store that does not answer",
+        STOPPING,
+        "        if not ownership.is_complete or ownership.problem is not None:\n            return True\n",
+        "",
+        (STOP + "test_idle_is_not_a_store_that_does_not_answer",),
+    ),
+    Mutant(
+        "who drains wants no more what it has asked for",
+        LEASE,
+        "if self._has_asked and not self._is_abandoned:",
+        "if False:",
+        (HANGING + "test_a_worker_that_drains_withdraws_what_it_has_asked_for",),
+    ),
+    Mutant(
+        "a partition that was lost meanwhile is not read again",
+        ASSIGNMENT,
+        "        if self.ending is not None or self.is_over:\n            return  # meanwhile",
+        "        if False:\n            return  # meanwhile",
+        (HANGING + "test_a_partition_that_is_lost_while_the_broker_is_asked_about_it_is_not_read_again",),
+    ),
+    Mutant(
+        "what a renewal is answered for one lease is reported, and not repeated at once",
+        LEASED_CALLS,
+        "                    raise answer  # of one lease",
+        "                    pass  # of one lease",
+        (HANGING + "test_a_renewal_that_is_refused_for_one_lease_is_reported_and_not_repeated_at_once",),
     ),
     # -- 4: leases in a store
     Mutant(
@@ -1025,6 +1114,76 @@ MUTANTS = (
         "            self._life.events.note_suspect(None, 0)\n",
         "            pass\n",
         (CARE + "test_a_record_that_waits_for_its_retry_when_the_partition_is_given_back_is_no_suspect",),
+    ),
+    Mutant(
+        "a failure after a checkpoint of the same call is told",
+        IN_ORDER,
+        "            self._life.events.attempt_failed(as_error(failure), self._trouble.attempt + 1)\n            self._failures.passed",
+        "            self._failures.passed",
+        (AFTER + "test_a_failure_is_told_and_the_record_does_not_come_again",),
+    ),
+    Mutant(
+        "a stop after a checkpoint of the same call stops",
+        IN_ORDER,
+        "        self._suspects = 0\n        if isinstance(failure, Stop):",
+        "        self._suspects = 0\n        if False:",
+        (AFTER + "test_a_stop_stops",),
+    ),
+    Mutant(
+        "a record that is rejected by name goes to the policy, checkpointed or not",
+        IN_ORDER,
+        "if not (isinstance(failure, Reject) and is_named):",
+        "if True:",
+        (AFTER + "test_a_record_that_is_rejected_by_name_is_put_aside",),
+    ),
+    Mutant(
+        "by key, a failure after a checkpoint of the same call is told",
+        KEYED,
+        "        if result.failure is not None and not blamed:\n",
+        "        if False:\n",
+        (AFTER + "test_a_failure_is_told_and_the_record_does_not_come_again",),
+    ),
+    Mutant(
+        "one call is made beyond CONCURRENCY while one is waited for, however many wait",
+        KEYED,
+        "return free == 0 or len(self._waiting) == len(self._running)",
+        "return True",
+        ("tests/unit/engine/delivery/test_runner.py::test_however_many_wait_for_their_checkpoints_one_call_is_made_beyond_concurrency",),
+    ),
+    Mutant(
+        "a call that was handed over is not begun with a lease that may have passed on",
+        "engine/delivery/runner.py",
+        "if not context.ending and self._runtime.monotonic() < self._life.valid_until:",
+        "if not context.ending:",
+        ("tests/unit/engine/delivery/test_runner.py::test_a_call_that_was_handed_over_is_not_begun_when_the_lease_has_run_out_meanwhile",),
+    ),
+    Mutant(
+        "what was put aside need not be checkpointed by manual code",
+        CHECKPOINTER,
+        "    last = entry.worker.own\n",
+        "    last = entry.worker.progress.position\n",
+        (CHECKPOINT + "test_end.py::test_what_was_put_aside_need_not_be_checkpointed_by_the_code",),
+    ),
+    Mutant(
+        "what is done is saved while END waits",
+        CHECKPOINTER,
+        "if held and entry.moves(done := entry.done()):",
+        "if held and False and entry.moves(done := entry.done()):",
+        (CHECKPOINT + "test_end.py::test_what_is_done_is_saved_while_the_end_waits_and_a_drain_does_not_wait_for_it",),
+    ),
+    Mutant(
+        "a manual checkpoint in the middle of a call makes room",
+        INTAKE,
+        "            self._marks.append(Progress(position, begun + index + 1))\n",
+        "            pass\n",
+        (CHECKPOINT + "test_manual_window.py::test_a_checkpoint_in_the_middle_of_a_call_makes_room",),
+    ),
+    Mutant(
+        "a save that is not answered is an outage",
+        CHECKPOINTER,
+        "                self.outage.look(dict.fromkeys(self._saving, error), set())\n",
+        "                pass\n",
+        ("tests/unit/engine/test_silence.py::test_a_save_that_is_not_answered_is_an_outage_after_half_a_minute",),
     ),
     Mutant(
         "only deaths in which a record was called alone are counted",

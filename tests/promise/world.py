@@ -185,6 +185,7 @@ class MemoryWorld(World):
         self.log = MemoryLog.named(self.name)
         self.runtime: Runtime = ThreadRuntime() if self.kind == "threads" else VirtualRuntime(1)
         self.broker_class: type[MemoryBroker] = MemoryBroker
+        self.store_class: type[MemoryStore] = MemoryStore
         self._members: list[Member] = []
 
     def create(self, partitions: int) -> None:
@@ -211,7 +212,7 @@ class MemoryWorld(World):
         return self.store_of("nobody")
 
     def store_of(self, worker: str) -> MemoryStore:
-        return MemoryStore(self.settings, self.context(worker), group=f"beside {GROUP}" if self.own_store else GROUP)
+        return self.store_class(self.settings, self.context(worker), group=f"beside {GROUP}" if self.own_store else GROUP)
 
     def start(self, target: object, worker: str = "w1", **settings: object) -> Member:
         values: dict[str, Any] = {

@@ -48,7 +48,6 @@ LEASE_FAULTS: tuple[Operation, ...] = (
     "remove_after_write",
     "save",
     "save_after_write",
-    "list",
     "discover",
 )
 HELD: tuple[Operation, ...] = ("leases", "take", "renew", "save", "release", "request_handover", "name_children", "poll")

@@ -32,6 +32,9 @@ __all__ = ["Checkpointer", "Entry", "Notes", "StoreCalls"]
 
 RETRY_SECONDS = 0.1
 MAX_RETRY_SECONDS = 5.0
+SILENT_SECONDS = 30.0
+"""A store that has not answered for so long does not answer."""
+LOOK_SECONDS = 1.0
 
 
 class StoreCalls(Protocol):
@@ -69,6 +72,10 @@ class Checkpointer:
         self._stopped = False
         self.outage = Outage(observer, runtime.monotonic)
         self._unsaved: dict[Partition, Exception] = {}
+        self._watch_signal = runtime.control.signal()
+        self._saving: Sequence[Partition] = ()
+        self.saving_since: float | None = None
+        """When the save began that the store has not answered."""
 
     # -- entries --------------------------------------------------------------------------------------------------
 
@@ -141,13 +148,21 @@ class Checkpointer:
         entry.settled = promise
         self.urge(entry)
 
+    def give_up_end(self, entry: Entry) -> None:
+        """The assignment is about to end otherwise: nobody waits for END any more, if it still waits for what has to come before it."""
+        if entry.final == "end" and entry.settled is not None and not entry.end_is_prepared:
+            settled, entry.settled, entry.final = entry.settled, None, ""
+            settled.resolve(False)
+
     def stop(self) -> None:
         self._stopped = True
         self._signal.set()
+        self._watch_signal.set()
 
     # -- the loop -------------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
+        self._runtime.control.spawn("watch-saves", self._watch(), lambda _: None)
         while not self._stopped:
             now = self._runtime.monotonic()
             due = [(entry, draft) for entry in self._entries if (draft := self._due(entry, now)) is not None]
@@ -155,6 +170,17 @@ class Checkpointer:
                 await self._save([*due, *self._company(due)])
             else:
                 await self._signal.wait(self._seconds_to_next(now))
+
+    async def _watch(self) -> None:
+        """A store that answers nothing at all, not even an error, is down as well."""
+        told: float | None = None
+        while not self._stopped:
+            await self._watch_signal.wait(LOOK_SECONDS)
+            since = self.saving_since
+            if since is not None and since != told and self._runtime.monotonic() - since >= SILENT_SECONDS:
+                told = since
+                error = StoreUnavailableError(f"the store has not answered a save for {SILENT_SECONDS:g}s")
+                self.outage.look(dict.fromkeys(self._saving, error), set())
 
     def _company(self, due: Sequence[tuple[Entry, Draft]]) -> list[tuple[Entry, Draft]]:
         """Others that have made progress: one save of many costs a store hardly more than one of one."""
@@ -178,12 +204,15 @@ class Checkpointer:
             return None
         entry.urgent = False
         wanted = entry.wanted()
-        if entry.is_news(wanted):
-            if not self._holds_end(entry, wanted):
-                return entry.draft(wanted)
-            entry.due_at = max(entry.due_at, now + self._interval)
+        held = self._holds_end(entry, wanted)
+        if held and entry.moves(done := entry.done()):  # that may be saved meanwhile; what was said with END is written with it
+            return entry.draft(done, only_position=True)
+        if not held and entry.is_news(wanted):
+            return entry.draft(wanted)
+        if held and entry.final != "revoke":
+            entry.due_at = now + self._interval if entry.prepares_end else entry.end_at
             return None
-        if wanted is not None:  # saved while the batch that it lies in was still running: its records count from now on
+        if wanted is not None and not held:  # saved while the batch that it lies in was still running: its records count from now on
             self._count(entry.worker, wanted.count)
         self._ask_flush(entry, now)
         if now >= entry.due_at:
@@ -212,7 +241,7 @@ class Checkpointer:
         """Whether END has to wait for what must have happened before it; begins that."""
         if wanted is None or not wanted.position.is_end or entry.before_end is None or entry.end_is_prepared:
             return False
-        if not entry.prepares_end:
+        if not entry.prepares_end and self._runtime.monotonic() >= entry.end_at:
             entry.prepares_end = True
             subject = f"before-end-{entry.worker.partition}"
             self._runtime.control.spawn(subject, entry.before_end(), lambda error: self._end_prepared(entry, error))
@@ -222,24 +251,28 @@ class Checkpointer:
         entry.prepares_end = False
         if error is None:
             entry.end_is_prepared = True
-            entry.failures = 0
             self.urge(entry)
             return
-        if not entry.failures:
+        if not entry.end_failures:
             self._observer.on_problem(f"naming the partitions that follow {entry.worker.partition}", error)
-        self._wait_after_failure(entry)
+        entry.end_failures += 1
+        entry.due_at = entry.end_at = self._runtime.monotonic() + _wait_seconds(entry.end_failures)
         self._signal.set()
 
     # -- saving ---------------------------------------------------------------------------------------------------
 
     async def _save(self, due: Sequence[tuple[Entry, Draft]]) -> None:
         answers: Sequence[Grant | Exception]
+        self._saving = [entry.worker.partition for entry, _ in due]
+        self.saving_since = self._runtime.monotonic()
         try:
             answers = await self._store.save([(draft.checkpoint, entry.grant) for entry, draft in due])
             if len(answers) != len(due):
                 raise StoreUnavailableError(f"the store answered for {len(answers)} of {len(due)} checkpoints")
         except Exception as error:
             answers = [error] * len(due)
+        finally:
+            self.saving_since = None
         failed: dict[Partition, Exception] = {}
         saved: set[Partition] = set()
         for (entry, draft), answer in zip(due, answers, strict=True):
@@ -257,6 +290,8 @@ class Checkpointer:
     def _saved(self, entry: Entry, draft: Draft, grant: Grant) -> None:
         entry.written(draft, grant)
         entry.due_at = self._runtime.monotonic() + self._interval
+        if entry.end_failures and not (entry.prepares_end or entry.end_is_prepared):
+            entry.due_at = min(entry.due_at, entry.end_at)
         self._count(entry.worker, draft.count)
         self._observer.on_checkpointed(draft.checkpoint)
         if entry.settled is not None or entry.worker.progress.count >= entry.worker.checkpoint_at:
@@ -284,16 +319,19 @@ class Checkpointer:
 
     def _wait_after_failure(self, entry: Entry) -> None:
         entry.failures += 1
-        wait = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(entry.failures - 1, 10))
-        entry.due_at = self._runtime.monotonic() + wait
+        entry.due_at = self._runtime.monotonic() + _wait_seconds(entry.failures)
+
+
+def _wait_seconds(failures: int) -> float:
+    return min(MAX_RETRY_SECONDS, RETRY_SECONDS * float(2 ** min(failures - 1, 10)))
 
 
 def _says_that_it_ended(entry: Entry) -> bool:
     """Whether a manual processor is done with a partition that has ended. Code that cannot say so in `partition_ended` has said
-    it when it has checkpointed the last record."""
+    it when it has checkpointed the last record that it has finished."""
     if entry.submitted is not None and entry.submitted.is_end:
         return True
-    last = entry.worker.progress.position
+    last = entry.worker.own
     if entry.says_end or (last is not None and (entry.submitted is None or entry.submitted < last)):
         return False
     entry.submitted = Position.END

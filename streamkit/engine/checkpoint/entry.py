@@ -95,6 +95,9 @@ class Entry:
     """No saves: the grant is being replaced, or the partition is gone."""
     end_is_prepared: bool = False
     prepares_end: bool = False
+    end_failures: int = 0
+    end_at: float = 0.0
+    """When it is prepared again."""
     fenced: FencedError | None = None
     """What the last save met, until one succeeds."""
     fruitless: int = 0
@@ -181,20 +184,33 @@ class Entry:
             return Wanted(self.submitted, progress.count)
         return None if progress.position is None else Wanted(progress.position, progress.count, progress.written)
 
+    def done(self) -> Wanted | None:
+        """What may be written while END may not yet be."""
+        progress = self.worker.flushed if self.worker.flushes else self.worker.snapshot()
+        return None if progress.position is None else Wanted(progress.position, progress.count, progress.written)
+
+    def moves(self, wanted: Wanted | None) -> bool:
+        """Whether that is further than what is in the store."""
+        return wanted is not None and (self.saved is None or self.saved < wanted.position)
+
     def is_news(self, wanted: Wanted | None) -> bool:
         """Whether there is anything to write."""
-        moves = wanted is not None and (self.saved is None or self.saved < wanted.position)
-        return moves or self.notes is not None or self.has_metadata or self.gives_back
+        return self.moves(wanted) or self.notes is not None or self.has_metadata or self.gives_back
 
-    def draft(self, wanted: Wanted | None) -> Draft:
-        """What a save that begins now writes."""
-        checkpoint, count = replace(self.checkpoint, metadata=self.metadata), self.worker.saved_count
+    def draft(self, wanted: Wanted | None, *, only_position: bool = False) -> Draft:
+        """What a save that begins now writes. `only_position`: nothing else that was submitted, and no promise is kept by it but those
+        that the position keeps."""
+        checkpoint, count = (
+            replace(self.checkpoint, metadata=self.checkpoint.metadata if only_position else self.metadata),
+            self.worker.saved_count,
+        )
         if wanted is not None and (self.saved is None or self.saved < wanted.position):
             count = wanted.count
             checkpoint = replace(checkpoint, at=StartPosition.after(wanted.position), record_time=wanted.written)
         elif self.gives_back:
             checkpoint = replace(checkpoint, owner="")
-        if (notes := self.notes) is not None:
+        notes = None if only_position else self.notes
+        if notes is not None:
             checkpoint = replace(
                 checkpoint,
                 pending=notes.pending,
@@ -202,7 +218,8 @@ class Entry:
                 suspect=notes.suspect,
                 suspected=notes.suspected,
             )
-        return Draft(checkpoint, count, self.number, notes)
+        is_less = only_position and (self.notes is not None or self.has_metadata)
+        return Draft(checkpoint, count, 0 if is_less else self.number, notes)
 
     # -- what has become of it ------------------------------------------------------------------------------------
 

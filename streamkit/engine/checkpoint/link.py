@@ -5,6 +5,7 @@ One for each assignment. Called by the user's code, on the worker's carrier or a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -32,6 +33,10 @@ class Link:
         self._runtime = runtime
         self._checkpointer = checkpointer
         self._store = store
+        self._unsaved: dict[tuple[Position, str | None], Promise[None]] = {}
+        """One promise for each position and metadata that are not in the store yet, however often they are said: those that follow."""
+        self._newest: tuple[tuple[Position, str | None], Promise[None]] | None = None
+        """What was submitted last."""
         self._prepared: Prepared | None = None
         """The last one that was prepared here: it alone may be committed."""
 
@@ -53,13 +58,17 @@ class Link:
             return already_saved()
         if last is not None and position < last:
             raise _out_of_bounds(self._partition, position, last, position)
-        promise: Promise[None] = Promise()
 
         def urge() -> None:
             on_wait()
             self._post_urge()
 
-        self._runtime.control.post(self._follow, position, metadata, promise)
+        key = (position, metadata)
+        promise = self._unsaved.get(key) if not metadata else None
+        if promise is None:
+            promise = self._unsaved[key] = Promise()
+            promise.on_done(functools.partial(self._saved, key))
+            self._runtime.control.post(self._follow, position, metadata, promise)
         return SubmittedCheckpoint(promise, urge)
 
     def prepare(self, position: Position | None, state: bytes) -> PreparedFuture:
@@ -88,6 +97,9 @@ class Link:
         """Seconds to the deadline of the assignment's end; None while no end is in sight."""
         ending = self.worker.ending if self.worker is not None else None
         return None if ending is None else max(0.0, ending.deadline - self._runtime.monotonic())
+
+    def _saved(self, key: tuple[Position, str | None]) -> None:
+        self._unsaved.pop(key, None)
 
     # -- on the caller's thread -----------------------------------------------------------------------------------
 
@@ -128,7 +140,11 @@ class Link:
 
     def _submit(self, worker: Worker, position: Position, metadata: str | None) -> CheckpointFuture:
         worker.submitted = position
+        key, newest = (position, metadata), self._newest
+        if newest is not None and newest[0] == key and not newest[1].done():
+            return SubmittedCheckpoint(newest[1], self._post_urge)  # said again before it was written: one promise is enough
         promise: Promise[None] = Promise()
+        self._newest = (key, promise)
         self._runtime.control.post(self._submitted, position, metadata, promise)
         return SubmittedCheckpoint(promise, self._post_urge)
 
@@ -147,6 +163,7 @@ class Link:
         if worker.submitted is None or worker.submitted < prepared.position:
             worker.submitted = prepared.position
         promise: Promise[None] = Promise()
+        self._newest = None
         self._runtime.control.post(self._committed, prepared, promise)
         return SubmittedCheckpoint(promise, self._post_urge)
 

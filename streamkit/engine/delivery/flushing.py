@@ -7,6 +7,7 @@ from streamkit.engine.delivery.failures import Failures, Trouble
 from streamkit.engine.delivery.intake import Intake
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Progress
+from streamkit.engine.delivery.retry import UNBOUNDED_SECONDS
 
 __all__ = ["Flushing"]
 
@@ -57,7 +58,7 @@ class Flushing:
                 return 0.0
             seconds = verdict.wait_seconds
         else:
-            seconds = limits.delay(limits.attempts, self._life.runtime.random())
+            seconds = max(UNBOUNDED_SECONDS, limits.delay(limits.attempts, self._life.runtime.random()))
         self._trouble.retry_at = self._life.runtime.monotonic() + seconds
         return seconds
 

@@ -128,7 +128,7 @@ class InOrder:
         while self._life.ending is None:
             verdict = self._failures.condemn(self._trouble, batch, times, is_proven=care.is_proven(batch))
             if await self._failures.carry_out(self._trouble, verdict):
-                self._intake.finish(batch)
+                self._intake.finish(batch, put_aside=True)
                 return
 
     async def _fill(self, batch: Batch) -> Batch:
@@ -217,7 +217,7 @@ class InOrder:
             return left
         self._suspects = 0
         done, left = _split(left, at_fault)
-        self._intake.finish(done)
+        self._intake.finish(done, put_aside=True)
         return None if left is None else self._without_submitted(left)[1]
 
     async def _after_it_was_done(self, rest: Batch, left: Batch | None, failure: Outcome | BaseException) -> Batch | None:

@@ -13,6 +13,7 @@ from streamkit.engine.delivery.messages import Progress
 from streamkit.engine.delivery.pressure import weight_of
 from streamkit.engine.runtime import Signal
 from streamkit.model import Batch, Partition, Position, StartPosition
+from streamkit.processing import Running
 
 __all__ = ["CaughtUpMark", "EndMark", "Intake"]
 
@@ -51,11 +52,14 @@ class Intake:
         # Written by the delivery alone.
         self.progress = Progress(None, 0)
         """Every record up to here is done, and so many of them."""
+        self.own: Position | None = None
+        """The last record that the code itself has finished: what was put aside it cannot checkpoint."""
         self._finished = 0
         self._finished_bytes = 0
         self._nudged_at = -1
         self._marks: deque[Progress] = deque()
         # Written by the user's code, through its context.
+        self._noted: Position | None = None
         self.submitted: Position | None = None
         """The last position that `context.checkpoint` was told; a retry redelivers only what lies after it."""
         # Written by the control thread alone.
@@ -125,8 +129,10 @@ class Intake:
 
     # -- called by the delivery -----------------------------------------------------------------------------------
 
-    def finish(self, batch: Batch) -> None:
+    def finish(self, batch: Batch, *, put_aside: bool = False) -> None:
         """These records are done, and all before them: they may be checkpointed, and their memory is free."""
+        if not put_aside:
+            self.own = batch.last
         self._finished += len(batch)
         self._finished_bytes += weight_of(batch)
         self.advance(Progress(batch.last, self.progress.count + len(batch), batch.last_timestamp))
@@ -150,10 +156,25 @@ class Intake:
             self._nudged_at = self.checkpoint_at  # once for each save, not for each batch
             self._checkpoint_due()
 
+    # -- called by the user's code, through its context ---------------------------------------------------------------
+
+    def note_submitted(self, position: Position, running: Running | None) -> None:
+        """The code has said that it is done up to there, perhaps in the middle of a batch: how many records that are."""
+        begun = self.progress.count  # looked at before `running`: too small is harmless
+        if not self._is_manual or running is None or position.is_end or (self._noted is not None and position <= self._noted):
+            return
+        index = min(running.done, len(running.batch) - 1) if running.by_record else len(running.batch) - 1
+        if running.batch.slice(index, index + 1).last != position:
+            index = sum(1 for record in running.batch if record.position <= position) - 1
+        if index >= 0:
+            self._noted = position
+            self._marks.append(Progress(position, begun + index + 1))
+
     # -- called by the control thread -----------------------------------------------------------------------------
 
     def count_at(self, position: Position) -> int:
-        """How many records at or before `position` are done, as far as whole batches tell. `position` must not go back."""
+        """How many records at or before `position` are done, as far as is known: of whole batches, and of what was submitted in the
+        middle of one. `position` must not go back."""
         while self._marks and self._marks[0].position is not None and self._marks[0].position <= position:
-            self._counted = self._marks.popleft().count  # kept: the save that asks may fail, and ask again
+            self._counted = max(self._counted, self._marks.popleft().count)  # kept: the save that asks may fail, and ask again
         return self._counted

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["HALT_BACKOFF_SECONDS", "HALT_MAX_BACKOFF_SECONDS", "RetryPolicy", "halt_delay"]
+__all__ = ["HALT_BACKOFF_SECONDS", "HALT_MAX_BACKOFF_SECONDS", "UNBOUNDED_SECONDS", "RetryPolicy", "halt_delay"]
+
+UNBOUNDED_SECONDS = 0.1
+"""The least wait where no number of attempts ends it, whatever RETRY_BACKOFF is."""
 
 HALT_BACKOFF_SECONDS = 30.0
 """How long a halted partition waits before it tries again; doubles up to the next."""

@@ -20,6 +20,7 @@ from streamkit.engine.delivery.keyed import Keyed
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Delivery, Ending, Limits, Progress, RunningCall, WorkerEvents
 from streamkit.engine.delivery.overdue import Overdue
+from streamkit.engine.delivery.retry import UNBOUNDED_SECONDS
 from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.errors import ConfigurationError, RetriesExhaustedError
@@ -123,6 +124,11 @@ class Worker:
         return self._intake.progress
 
     @property
+    def own(self) -> Position | None:
+        """The last record that the code itself has finished."""
+        return self._intake.own
+
+    @property
     def flushed(self) -> Progress:
         """What the last successful `flush` made durable; only looked at for processors that have one."""
         return self._flushing.flushed
@@ -190,7 +196,7 @@ class Worker:
         self._life.end(ending)
 
     def count_at(self, position: Position) -> int:
-        """How many records at or before `position` are done, as far as whole batches tell. `position` must not go back."""
+        """How many records at or before `position` are done, as far as is known. `position` must not go back."""
         return self._intake.count_at(position)
 
     def ask_flush(self) -> None:
@@ -232,6 +238,12 @@ class Worker:
     @submitted.setter
     def submitted(self, position: Position) -> None:
         self._intake.submitted = position
+        self._intake.note_submitted(position, self.context.running)
+
+    @property
+    def is_manual(self) -> bool:
+        """Only what the code submits is checkpointed."""
+        return self._caller.is_manual
 
     # -- the assignment, in order ---------------------------------------------------------------------------------
 
@@ -332,7 +344,7 @@ class Worker:
             refusals += 1
             if retry.exhausted(refusals) and not self._failures.is_halted and life.ending is None:
                 self._refused_end(refusals)
-            await life.wait(retry.delay(refusals, life.runtime.random()))
+            await life.wait(max(UNBOUNDED_SECONDS, retry.delay(refusals, life.runtime.random())))
         self.at_end = False  # a checkpoint in `partition_revoked` is not END: `partition_ended` has not returned
         return False
 

@@ -27,7 +27,7 @@ from datetime import datetime
 from streamkit.engine.ownership.family import Family, in_words, inconsistent, uncovered
 from streamkit.model import Checkpoint, Lease, Partition, StartPosition
 
-__all__ = ["children_of", "holes", "is_gated", "to_create", "to_remove"]
+__all__ = ["children_of", "holes", "is_gated", "to_create", "to_read", "to_remove"]
 
 
 def to_create(
@@ -75,6 +75,23 @@ def _missing(stream: str, start: StartPosition, at_start: list[Partition], liste
         for member in [*frontier, *sorted(between)]
         if member not in ours
     ]
+
+
+def to_read(at_start: Sequence[Partition], everything: Sequence[Partition], rows: Sequence[Lease]) -> set[Partition]:
+    """All that a group has to read, now or when parents have ended, by the rules of `to_create`; for owners that keep no leases.
+
+    `rows` are its checkpoints. It refuses nothing: what is not listed now is found with the next start.
+    """
+    listed = _by_stream([*everything, *at_start])
+    found = set(at_start) | {row.partition for row in rows}
+    for stream, partitions in listed.items():
+        ours = {row.partition.id: row for row in rows if row.partition.stream == stream}
+        family = Family(stream, partitions, ours.values())
+        ended = {member for member, row in ours.items() if row.is_ended}
+        base = {partition.id for partition in at_start if partition.stream == stream}
+        ahead = _ahead(family, base, ours.keys(), ended, _between(family, ours.keys(), ended))
+        found.update(family.members[member] for member in ahead)
+    return found
 
 
 def _between(family: Family, leased: Set[str], ended: Set[str]) -> set[str]:

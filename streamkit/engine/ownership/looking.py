@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from streamkit.engine.runtime import Runtime, Task
-from streamkit.errors import BrokerError, ConfigurationError, StreamkitError
+from streamkit.errors import BrokerError, BrokerUnavailableError, ConfigurationError, StreamkitError
 from streamkit.model import Lease
 
 __all__ = ["Looking"]
@@ -39,6 +39,7 @@ class Looking:
         self._on_fatal = on_fatal
         self._poll_soon = poll_soon
         self._polls_left = 0
+        self._polls_under_way = 0
         self._failures = 0
         self._error: StreamkitError | None = None
         self._task: Task | None = None
@@ -52,8 +53,12 @@ class Looking:
     def polled(self, rows: Sequence[Lease], listed_at: float) -> None:
         """The rows were listed: look, if it is time to."""
         self._polls_left -= 1
+        self._polls_under_way += 1
+        if self._task is not None and self._polls_under_way == POLLS_BETWEEN_LOOKS:
+            self._failed(BrokerUnavailableError("the partitions were asked for long ago, and there is no answer"))
         if self._polls_left <= 0 and self._task is None and not self._is_over:
             self._polls_left = POLLS_BETWEEN_LOOKS
+            self._polls_under_way = 0
             self._task = self._runtime.control.spawn("look", self._look(rows, listed_at), self._ended)
 
     def soon(self) -> None:

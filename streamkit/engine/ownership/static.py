@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from streamkit.engine.ownership.lineage import to_read
 from streamkit.engine.ownership.protocol import Owner
 from streamkit.errors import ConfigurationError
-from streamkit.model import Checkpoint, Partition
+from streamkit.model import Checkpoint, Lease, Partition
 from streamkit.plugin import Event
 
 __all__ = ["StaticOwnership", "with_unfinished"]
@@ -20,16 +21,13 @@ AGAIN_SECONDS = 30.0
 
 
 def with_unfinished(found: Sequence[Partition], everything: Sequence[Partition], stored: Sequence[Checkpoint]) -> Sequence[Partition]:
-    """`found`, where the group begins, and what it has begun before: partitions with a checkpoint, and all that descend from them.
+    """`found`, where the group begins, and what it has begun before: partitions with a checkpoint, all that descend from them, and the
+    other parents of what has merged.
 
     From LATEST or a time a broker shows no partition that has ended, although the group may not have finished it.
     """
-    kept = {(p.stream, p.id) for p in found} | {(c.partition.stream, c.partition.id) for c in stored}
-    size = -1
-    while size != len(kept):
-        size = len(kept)
-        kept.update((p.stream, p.id) for p in everything if any((p.stream, parent) in kept for parent in p.parents))
-    return [partition for partition in everything if (partition.stream, partition.id) in kept]
+    kept = to_read(found, everything, [Lease(checkpoint.partition, checkpoint=checkpoint) for checkpoint in stored])
+    return [partition for partition in everything if partition in kept]
 
 
 class StaticOwnership:

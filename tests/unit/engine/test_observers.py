@@ -14,7 +14,7 @@ from streamkit.builtin.memory import MemoryLog
 from streamkit.engine import observers
 from streamkit.engine.observers import Observers, ObserversAside
 from streamkit.engine.runtime import ThreadRuntime
-from streamkit.model import Checkpoint, Partition, Record
+from streamkit.model import Checkpoint, Partition, Position, Record
 from streamkit.plugin import Observer
 from streamkit.processing import Context, record_processor
 
@@ -103,7 +103,7 @@ def test_what_one_does_not_keep_up_with_is_bounded_and_said(
             go.wait(30)
             told.append(epoch)
 
-    monkeypatch.setattr(observers, "MAX_EVENTS", 3)
+    monkeypatch.setattr(observers, "MAX_RARE_EVENTS", 3)
     aside = ObserversAside([Slow()], runtime)
     aside.on_ended(P0, 0)
     assert begun.wait(10)
@@ -114,6 +114,33 @@ def test_what_one_does_not_keep_up_with_is_bounded_and_said(
         close(aside, runtime)
     assert told == [0, 1, 2, 3]
     assert "6 events were not told" in caplog.text
+
+
+def test_a_record_put_aside_is_told_though_everyday_events_are_dropped(runtime: ThreadRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go = threading.Event(), threading.Event()
+    attempts: list[int] = []
+    positions: list[int | None] = []
+
+    class Slow(Observer):
+        def on_attempt_failed(self, partition: Partition, error: BaseException, attempt: int) -> None:
+            begun.set()
+            go.wait(30)
+            attempts.append(attempt)
+
+        def on_put_aside(self, partition: Partition, position: Position, error: BaseException, how: str) -> None:
+            positions.append(position.sequence)
+
+    monkeypatch.setattr(observers, "MAX_EVENTS", 3)
+    aside = ObserversAside([Slow()], runtime)
+    aside.on_attempt_failed(P0, ValueError(), 0)
+    assert begun.wait(10)
+    for number in range(1, 10):
+        aside.on_attempt_failed(P0, ValueError(), number)
+        aside.on_put_aside(P0, Position(number), ValueError(), "skip")
+    go.set()
+    close(aside, runtime)
+    assert len(attempts) < 4
+    assert positions == list(range(1, 10))
 
 
 def test_an_observer_of_checkpoints_that_hangs_stops_no_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:

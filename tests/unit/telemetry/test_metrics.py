@@ -55,7 +55,6 @@ def test_each_event_is_counted_under_its_partition() -> None:
     counts.on_assigned(P0, 1)
     counts.on_attempt_failed(P0, ValueError(), 1)
     counts.on_attempt_failed(P0, ValueError(), 2)
-    counts.on_put_aside(P0, Position(3), ValueError(), "skip")
     counts.on_checkpointed(saved)
     counts.on_checkpoint_failed(saved, StoreUnavailableError("down"))
     counts.on_stuck(P0, 300.0, "")
@@ -67,7 +66,6 @@ def test_each_event_is_counted_under_its_partition() -> None:
         ("streamkit_checkpoints_total", "0"): 1,
         ("streamkit_checkpoint_failures_total", "0"): 1,
         ("streamkit_stuck_total", "0"): 1,
-        ("streamkit_put_aside_total", "0", "skip"): 1,
         ("streamkit_rebalances_total", "0", "assigned"): 1,
         ("streamkit_rebalances_total", "0", "lost"): 1,
     }

@@ -10,7 +10,7 @@ from streamkit.plugin import Grant
 from streamkit.processing import CheckpointFuture, Context, Processor, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.hooks_rig import checkpointing
-from tests.unit.engine.rig import Notes, failing
+from tests.unit.engine.rig import P0, Notes, failing
 
 
 def saved(harness: Harness) -> list[str]:
@@ -195,3 +195,64 @@ def test_the_end_waits_for_what_must_come_before_it_even_when_somebody_waits_for
         assert Position.END not in tries
         assert h.checkpoint == Position.END
         assert len([subject for subject in notes.named("problem") if "follow" in str(subject)]) == 1  # reported once
+
+
+def test_what_is_done_is_saved_while_the_end_waits_and_a_drain_does_not_wait_for_it() -> None:
+    async def before_end() -> None:
+        raise StoreUnavailableError("gone")
+
+    with Harness(failing({}), checkpoint_interval="60s") as h:
+        h.write(b"a", b"b")
+        h.advance(1)
+        (assignment,) = h._alive().supervisor.assignments.values()
+        assert assignment._entry is not None
+        assignment._entry.before_end = before_end
+        h.script.ended[P0] = ()
+        h.advance(61)
+        assert h.checkpoint == 1
+        before = h.time
+        h.stop()
+        assert h.time - before < 1
+        assert h.checkpoint == 1
+
+
+# -- manual code and the failure policy ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["dead_letter", "skip"])
+def test_what_was_put_aside_need_not_be_checkpointed_by_the_code(policy: str) -> None:
+    @record_processor(checkpoint="manual")
+    def handle(record: Record, context: Context) -> None:
+        if record.value == b"bad":
+            raise ValueError("bad")
+        context.checkpoint()
+
+    with Harness(handle, on_failure=policy, retry_attempts=1) as h:
+        h.write(b"a", b"bad")
+        h.advance(1)
+        assert h.put_aside == [(1, policy)]
+        h.end(children=["7"])
+        assert h.checkpoint == Position.END
+        assert h.halted is None
+
+
+def test_an_end_that_is_refused_is_not_asked_for_as_fast_as_possible() -> None:
+    asked: list[float] = []
+
+    class Waiting(Processor):
+        checkpoint = "manual"
+
+        def process(self, batch: Batch, context: Context) -> None:
+            context.checkpoint()
+
+        def partition_ended(self, context: Context) -> None:
+            asked.append(h.time)
+
+    with Harness(Waiting, retry_backoff="0s") as h:
+        h.write(b"a")
+        h.advance(1)
+        h.script.ended[P0] = ()
+        h.advance(10)
+        assert 90 <= len(asked) <= 101
+        assert h.halted is not None
+        h.crash()

@@ -189,3 +189,27 @@ def test_flushes_are_not_held_up_by_a_record_that_is_retried() -> None:
         h.advance(25)
         assert h.errors
         assert h.checkpoint == 0
+
+
+def test_a_flush_that_fails_while_the_partition_is_halted_is_not_called_as_fast_as_possible() -> None:
+    flushed: list[float] = []
+
+    class Buffering(Processor):
+        def process(self, batch: Batch, context: Context) -> None:
+            if batch.first.sequence == 1:
+                raise ValueError("bad")
+
+        def flush(self, context: Context) -> None:
+            flushed.append(h.time)
+            if len(flushed) < 50:
+                raise OSError("database away")
+
+    with Harness(Buffering, retry_backoff="0s", retry_attempts=3, checkpoint_interval="1s") as h:
+        h.write(b"a")
+        h.advance(0.3)
+        h.write(b"b")
+        h.advance(2.7)
+        assert h.halted is not None
+        assert 10 < len(flushed) < 30
+        assert h.errors
+        h.crash()

@@ -118,7 +118,10 @@ def test_a_version_that_rises_is_a_sign_of_life() -> None:
     first = observed({}, [lease(0, "a", version=1)], 0.0)
     again = observed(first, [lease(0, "a", version=1)], 7.0)
     assert again[P[0]].since == 0.0
-    assert observed(again, [lease(0, "a", version=2)], 8.0)[P[0]].since == 8.0
+    assert not again[P[0]].has_moved, "whoever owns it may be dead"
+    moved = observed(again, [lease(0, "a", version=2)], 8.0)
+    assert (moved[P[0]].since, moved[P[0]].has_moved) == (8.0, True)
+    assert observed(moved, [lease(0, "a", version=2)], 9.0)[P[0]].has_moved
 
 
 def test_time_in_which_nothing_could_be_listed_does_not_count() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from streamkit.engine.ownership.static import StaticOwnership
+from streamkit.engine.ownership.static import StaticOwnership, with_unfinished
 from streamkit.errors import ConfigurationError
-from streamkit.model import Partition
+from streamkit.model import Checkpoint, Partition, Position, StartPosition
 
 
 class Owner:
@@ -93,3 +93,30 @@ def test_partitions_of_other_streams_do_not_release_a_child() -> None:
     static.begin([partition("0"), partition("1", "0"), Partition("other", "0")])
     static.ended(Partition("other", "0"), [])
     assert "1" not in owner.taken
+
+
+def test_with_names_their_children_are_waited_for_from_the_start() -> None:
+    owner = Owner()
+    static = StaticOwnership(owner, ("0",))
+    child, grandchild = partition("2", "0"), partition("3", "2")
+    static.begin([partition("0"), partition("1"), grandchild, child])
+    assert owner.taken == ["0"]
+    assert {one.id: set(parents) for one, parents in static.waiting().items()} == {"2": {"0"}, "3": {"2"}}
+    static.ended(partition("0"), ())
+    assert owner.taken == ["0", "2"]
+
+
+def test_what_was_begun_is_finished_with_all_that_follows_and_the_other_parent_of_a_merge() -> None:
+    """Where a new group would begin at 5: 0 was begun, 1 merges with it, 4 is another family that was over before."""
+    zero, one, four = partition("0"), partition("1"), partition("4")
+    merged, five = partition("2", "0", "1"), partition("5", "2")
+    everything = [zero, one, merged, four, five]
+    begun = Checkpoint(zero, StartPosition.after(Position(3)))
+    assert list(with_unfinished([five], everything, [begun])) == [zero, one, merged, five]
+    assert list(with_unfinished([five], everything, [])) == [five]
+
+
+def test_what_lies_behind_a_checkpoint_is_not_read() -> None:
+    zero, one, merged = partition("0"), partition("1"), partition("2", "0", "1")
+    begun = Checkpoint(merged, StartPosition.after(Position(3)))
+    assert list(with_unfinished([merged], [zero, one, merged], [begun])) == [merged]
