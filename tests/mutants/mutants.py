@@ -270,7 +270,7 @@ MUTANTS = (
     Mutant(
         "calls that wait for a checkpoint do not keep out the record that they wait for",
         KEYED,
-        "(free > 0 or self._is_waited_for())",
+        "(free > 0 or self._is_waited_for(free))",
         "free > 0",
         (BY_KEY + "test_calls_that_wait_for_their_checkpoints_do_not_keep_out_the_record_that_they_wait_for",),
     ),
@@ -607,7 +607,7 @@ MUTANTS = (
         STOPPING,
         "        if leases is None or not ownership.is_complete:\n",
         "        if leases is None:\n",
-        (STOP + "test_at_end_waits_for_the_first_leases",),
+        (STOP + "test_who_ends_by_itself_waits_for_the_first_leases",),
     ),
     Mutant(
         "at the end the children of what is ours are still to come",

@@ -35,11 +35,12 @@ def fill(world: MemoryWorld) -> set[str]:
 # -- before there are leases ---------------------------------------------------------------------------------------------
 
 
-def test_at_end_waits_for_the_first_leases(lineage: MemoryWorld) -> None:
+@pytest.mark.parametrize("stop", ["at_end", IDLE])
+def test_who_ends_by_itself_waits_for_the_first_leases(lineage: MemoryWorld, stop: str) -> None:
     lineage.create(2)
     written = fill(lineage)
     release = lineage.log.faults.hold("create")
-    member = begin(lineage, stop="at_end")
+    member = begin(lineage, stop=stop)
     lineage.pass_time(5)
     assert not member.promise.done()
     release()

@@ -133,7 +133,7 @@ def test_a_crash_loses_nothing_and_each_key_goes_on_in_order(world: World, is_as
     watch = _Watch(world.journal)
     world.create(1)
     world.write(KEYS)
-    settings = {"ordering": "key", "concurrency": 5, "checkpoint_interval": timedelta(milliseconds=5), "max_in_flight": 40}
+    settings = {"ordering": "key", "concurrency": 5, "checkpoint_interval": timedelta(milliseconds=5), "max_in_flight": 40, "max_batch": 10}
     first = world.start(_handler(watch, is_async, "w1"), "w1", **settings)
     world.until(lambda: len(world.journal.of("done")) >= 60)
     first.kill()

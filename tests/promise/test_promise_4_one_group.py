@@ -60,6 +60,7 @@ def test_at_end_and_idle_do_not_wait_for_the_streams_of_another_app(lineage: Mem
     lineage.pass_time(ALONE)
     for stop in ("at_end", "idle:2s"):
         begin(lineage, stop, stop=stop).wait()
+    assert {note[3] for note in lineage.journal.of("done")} == {PAYMENTS}
 
 
 def test_latest_of_a_new_app_is_now_whenever_the_group_has_begun_with_another_stream(lineage: MemoryWorld) -> None:
@@ -75,7 +76,9 @@ def test_latest_of_a_new_app_is_now_whenever_the_group_has_begun_with_another_st
 
 def test_a_regular_expression_names_the_streams_that_it_matches_and_no_others(lineage: MemoryWorld) -> None:
     create(lineage)
-    begin(lineage, PAYMENTS, stream=(PAYMENTS,)).kill()
+    payments = begin(lineage, PAYMENTS, stream=(PAYMENTS,))
+    lineage.pass_time(ALONE)
+    payments.kill()
     by_pattern = begin(lineage, "pattern", stream=("^ord",))
     lineage.pass_time(3 * LEASE)
     assert set(by_pattern.supervisor.assignments) == {Partition("orders", name) for name in ids(lineage)}

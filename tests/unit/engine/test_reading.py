@@ -163,7 +163,9 @@ def test_recovered_is_said_after_something_was_read() -> None:
         h.advance(29.9)
         assert h.halted is not None
         h.script.poll_seconds = 5.0
-        h.advance(3)
+        while len(opened(h)) < 2:
+            h.advance(0.1)
+        h.advance(1)
         assert "recovered" not in str(notes.events), "it was opened, and nothing is known yet"
         h.script.poll_seconds = 0.0
         h.advance(10)
