@@ -22,7 +22,7 @@ def partition(name: str = "0", *, stream: str = "orders", incarnation: str = "c/
 
 
 def after(sequence: int, of: Partition | None = None, *, metadata: str = "") -> Checkpoint:
-    return Checkpoint(of or partition(), StartPosition.after(Position(sequence)), metadata=metadata)
+    return Checkpoint(of or partition(), StartPosition.after(Position(sequence)), metadata=metadata, owner="w")
 
 
 @asynccontextmanager

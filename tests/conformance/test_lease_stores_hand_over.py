@@ -171,7 +171,7 @@ def test_a_resolved_start_a_save_of_the_same_and_a_renewal_are_no_progress(run: 
         for count, start in enumerate([StartPosition.EARLIEST, StartPosition.at(Position(5))]):
             claim = await die(a, "ab"[count])
             assert claim.fruitless == count
-            await a.save([(Checkpoint(partition(), start), claim.grant)])
+            await a.save([(Checkpoint(partition(), start, owner="w"), claim.grant)])
         claim = await die(a, "c")
         await a.save([(after(5), claim.grant)])
         for count, metadata in enumerate("xxy"):

@@ -211,7 +211,7 @@ def test_claims_without_progress_are_counted(run: Callable[[Test], None]) -> Non
         assert (await a.claim(partition(), "a", 0)).fruitless == 0
         claim = await b.claim(partition(), "b", 0)
         assert claim.fruitless == 1
-        await save(b, Checkpoint(partition(), StartPosition.EARLIEST), claim.grant)
+        await save(b, Checkpoint(partition(), StartPosition.EARLIEST, owner="b"), claim.grant)
         claim = await a.claim(partition(), "a", 0)
         assert claim.fruitless == 2, "to know where to begin is no progress"
         await save(a, after(0), claim.grant)
@@ -219,6 +219,9 @@ def test_claims_without_progress_are_counted(run: Callable[[Test], None]) -> Non
         claim = await b.claim(partition(), "b", 0)
         await save(b, after(0), claim.grant)
         assert (await b.claim(partition(), "b", 0)).fruitless == 2, "the same again is no progress"
+        claim = await b.claim(partition(), "b", 0)
+        await save(b, replace(after(0), owner=""), claim.grant)
+        assert (await b.claim(partition(), "b", 0)).fruitless == 0, "it was given back in order"
         await a.overwrite(after(0))
         assert (await b.claim(partition(), "b", 0)).fruitless == 0
 

@@ -448,8 +448,8 @@ MUTANTS = (
     Mutant(
         "who is fenced has lost at once",
         LEASED_CALLS,
-        "            if isinstance(answer, FencedError):\n                self._fenced(held, answer)\n            elif",
-        "            if",
+        "            if isinstance(answer, FencedError):\n                self._fenced(held, answer)\n",
+        "            if isinstance(answer, FencedError):\n                self.drop(held)\n",
         (BY_LEASE + "test_who_is_fenced_has_lost_at_once_and_does_not_claim_again",),
     ),
     Mutant(
@@ -1379,8 +1379,8 @@ MUTANTS = (
     Mutant(
         "a stuck partition is not ready",
         "engine/status.py",
-        'return reason.kind in ("halt", "stuck", "store")',
-        'return reason.kind in ("halt", "store")',
+        'return reason.kind in ("halt", "stuck", "store", "dead_letter")',
+        'return reason.kind in ("halt", "store", "dead_letter")',
         (HEALTH + "test_a_stuck_partition_of_a_group_stays_and_is_ready_again_when_the_call_returns",),
     ),
     Mutant(
