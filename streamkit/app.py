@@ -75,6 +75,10 @@ class App:
         self._lifespan = lifespan
         self._counts = EventCounts()
         self._observers: list[Observer] = [LogObserver(), self._counts]
+        self.renew()
+
+    def renew(self) -> None:
+        """Let it run once more, as if it had never run; not while it runs."""
         self._has_run = False
         self._stop_reason: str | None = None
         self._entering: Lifespan | None = None
@@ -82,6 +86,11 @@ class App:
         self._view: AppView | None = None
         self._is_abandoned = self._is_cut = False
         self._cut: Callable[[], None] | None = None
+
+    @property
+    def was_told_to_stop(self) -> bool:
+        """By `stop` or a signal; not by its own STOP setting."""
+        return self._stop_reason is not None
 
     def observe(self, observer: Observer) -> None:
         """Tell `observer` what happens; before the start."""
@@ -345,7 +354,8 @@ def _outlive(apps: tuple[App, ...], lives: list[Promise[None]], debug: bool) -> 
                     print(f"streamkit: {type(error).__name__}: {error}", file=sys.stderr)
             if codes[-1]:
                 for app in apps:
-                    app.stop("another app failed")
+                    if app is not apps[number]:
+                        app.stop("another app failed")
     if strange and max(codes) == 1:
         raise strange[0]
     for one in strange:

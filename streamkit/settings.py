@@ -386,14 +386,8 @@ class Settings(BaseModel):
 
 # -- what is not built yet -----------------------------------------------------------------------------------------------
 
-NOT_YET: Mapping[str, str] = MappingProxyType(
-    {
-        "on_failure": "later records of its key are not kept back; dead_letter puts the failed one aside",
-    }
-)
-"""Settings whose feature does not exist: any value but the default (and those of `_BUILT`) is refused. The text says what holds."""
-
-_BUILT: Mapping[str, tuple[object, ...]] = MappingProxyType({"on_failure": ("stop", "dead_letter", "skip")})
+NOT_YET: Mapping[str, str] = MappingProxyType({})
+"""Settings whose feature does not exist: any value but the default is refused. The text says what holds. None at present."""
 
 
 def refuse_not_yet(settings: Settings) -> None:
@@ -402,7 +396,7 @@ def refuse_not_yet(settings: Settings) -> None:
     errors = [
         UnsupportedError(f"{texts[field]!r} is not built yet; {reason}", setting=variable_of(field), fix=f"unset {variable_of(field)}")
         for field, reason in NOT_YET.items()
-        if getattr(settings, field) not in (Settings.model_fields[field].default, *_BUILT.get(field, ()))
+        if getattr(settings, field) != Settings.model_fields[field].default
     ]
     if len(errors) == 1:
         raise errors[0]

@@ -75,6 +75,22 @@ def test_a_bad_deploy_does_not_drain_the_stream() -> None:
 # --8<-- [end:limit]
 
 
+# --8<-- [start:park]
+def test_park() -> None:
+    with Harness(handle, on_failure="park", retry_attempts=3) as h:
+        h.deliver((b"bad", b"anna"), (b"a", b"anna"), (b"b", b"ben"))
+        assert h.put_aside == [(0, "park"), (1, "park")]
+        assert [letter.value for letter in h.dead_letters] == [b"bad", b"a"]
+        assert b"a" not in [record.value for record in h.seen]  # it waits behind the bad one
+        assert h.checkpoint == 2
+        h.stop()  # and it does so for the next owner
+        h.deliver((b"c", b"anna"), (b"d", b"ben"))
+        assert [letter.value for letter in h.dead_letters] == [b"bad", b"a", b"c"]
+
+
+# --8<-- [end:park]
+
+
 # --8<-- [start:skip]
 def test_skip() -> None:
     with Harness(handle, on_failure="skip", retry_attempts=3) as h:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from streamkit.assembly.dead_letter import target_of
+from streamkit.assembly.dead_letter import check_park, target_of
 from streamkit.assembly.loader import Loaded, load
 from streamkit.assembly.ownership import check_leases, ownership_of
 from streamkit.assembly.registry import Registry
@@ -75,6 +75,7 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
         dead_letter, producer_context = open_producer(loaded, registry, runtime, worker, target)
         contexts.append(producer_context)
     capabilities = store.capabilities if store is not None else broker.capabilities
+    check_park(settings, capabilities, registry)
     if code.facts.prepares:
         _check_prepares(capabilities, settings.store or settings.broker, registry)
     aside = ObserversAside(observers, runtime)

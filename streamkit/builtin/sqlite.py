@@ -9,7 +9,7 @@ many leases or checkpoints, is one `BEGIN IMMEDIATE` transaction, synced before 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -49,7 +49,9 @@ def streamkit_plugin() -> Plugin:
 class SqliteStore(Adapter[SqliteSettings], LeaseStore):
     """One connection, opened and used on the thread of `blocking` alone."""
 
-    capabilities = Capabilities(fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20, leases=True)
+    capabilities = Capabilities(
+        fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20, parked_bytes=1 << 16, leases=True
+    )
 
     def __init__(self, settings: SqliteSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
@@ -76,6 +78,15 @@ class SqliteStore(Adapter[SqliteSettings], LeaseStore):
 
     async def delete(self, partitions: Sequence[Partition]) -> None:
         await self.blocking(self._transact, lambda: self._delete(partitions))
+
+    async def ask(self, partition: Partition, request: str) -> None:
+        await self.blocking(self._transact, lambda: self._rows.ask(partition, request))
+
+    async def requests(self) -> Mapping[Partition, str]:
+        return dict(await self.blocking(self._read, self._rows.requests))
+
+    async def answered(self, partition: Partition, request: str) -> None:
+        await self.blocking(self._transact, lambda: self._rows.answered(partition, request))
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

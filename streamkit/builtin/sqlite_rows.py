@@ -23,7 +23,7 @@ __all__ = ["SqliteRows", "migrate"]
 Run = Callable[..., sqlite3.Cursor]
 """Executes a statement with its values."""
 
-_LAYOUT = 2
+_LAYOUT = 3
 """What `migrate` makes of a file."""
 _NEEDED = 1
 """The oldest code that may still work with that; what is older refuses by name, as this code does when the file needs a newer one."""
@@ -40,6 +40,9 @@ _TABLES = (
     broker TEXT NOT NULL, grp TEXT NOT NULL, stream TEXT NOT NULL, partition TEXT NOT NULL,
     version INTEGER NOT NULL, handover_to TEXT NOT NULL, fruitless_claims INTEGER NOT NULL, lineage TEXT NOT NULL,
     PRIMARY KEY (broker, grp, stream, partition)) WITHOUT ROWID""",
+    """CREATE TABLE IF NOT EXISTS requests (
+    broker TEXT NOT NULL, grp TEXT NOT NULL, stream TEXT NOT NULL, partition TEXT NOT NULL, request TEXT NOT NULL,
+    PRIMARY KEY (broker, grp, stream, partition)) WITHOUT ROWID""",
 )
 
 _FIND = """SELECT stream, partition, epoch, owner, version, handover_to, fruitless_claims, lineage, CASE WHEN ? THEN checkpoint END
@@ -54,6 +57,9 @@ _OWN = "UPDATE checkpoints SET epoch = ?, owner = ? WHERE broker = ? AND grp = ?
 _LEASE = "INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 _LIVES = """UPDATE leases SET version = ?, handover_to = ?, fruitless_claims = ?
     WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?"""
+_ASK = "INSERT OR REPLACE INTO requests VALUES (?, ?, ?, ?, ?)"
+_REQUESTS = "SELECT stream, partition, request FROM requests WHERE broker = ? AND grp = ?"
+_ANSWERED = "DELETE FROM requests WHERE broker = ? AND grp = ? AND stream = ? AND partition = ? AND request = ?"
 _REMOVE = (
     "DELETE FROM checkpoints WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?",
     "DELETE FROM leases WHERE broker = ? AND grp = ? AND stream = ? AND partition = ?",
@@ -118,6 +124,17 @@ class SqliteRows:
     def remove(self, partition: Partition) -> None:
         for statement in _REMOVE:
             self._run(statement, *self._key(partition))
+
+    def ask(self, partition: Partition, request: str) -> None:
+        self._run(_ASK, *self._key(partition), request)
+
+    def requests(self) -> Iterator[tuple[Partition, str]]:
+        with closing(self._run(_REQUESTS, *self._group)) as cursor:
+            for stream, partition, request in cursor.fetchall():
+                yield Partition(stream, partition), request
+
+    def answered(self, partition: Partition, request: str) -> None:
+        self._run(_ANSWERED, *self._key(partition), request)
 
     def _lease(self, partition: Partition, row: fencing.Row) -> None:
         lineage = _lineage(row.partition or partition)

@@ -203,6 +203,7 @@ def _changes(connection: Connection, chosen: Sequence[Partition], start: StartPo
             epoch=before.epoch if before else 0,
             partitions_at_start=counts.get(partition.stream),
             group_started=min((c.group_started for c in stored if c.group_started is not None), default=None),
+            parked=before.parked if before else {},  # their letters are still to be replayed
         )
         changes.append(_Change(before, after))
     return changes
@@ -224,4 +225,5 @@ def _json(checkpoint: Checkpoint) -> dict[str, object]:
         "owner": checkpoint.owner,
         "epoch": checkpoint.epoch,
         "metadata": checkpoint.metadata,
+        "parked": len(checkpoint.parked),
     }

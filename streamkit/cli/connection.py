@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar, cast, runtime_checkable
@@ -87,6 +88,26 @@ class Connection:
     def overwrite(self, checkpoint: Checkpoint) -> None:
         """Put a checkpoint there, and raise the epoch."""
         self._call("overwrite", self._store.overwrite(checkpoint))
+
+    def ask(self, partition: Partition, request: str) -> None:
+        """Leave a request for whoever owns the partition."""
+        self._call("ask", self._store.ask(partition, request))
+
+    def requests(self) -> Mapping[Partition, str]:
+        """Those that are not answered yet."""
+        return self._call("requests", self._store.requests())
+
+    def own(self, partition: Partition, change: Callable[[Checkpoint], Checkpoint]) -> None:
+        """Change a checkpoint that nobody owns, as its owner for a moment. Raises FencedError if somebody has come meanwhile."""
+        claim = self._call("claim", self._store.claim(partition, "dead-letters", 0))
+        if claim.checkpoint is None:
+            return
+        changed = replace(change(claim.checkpoint), epoch=claim.epoch)
+        (answer,) = self._call("save", self._store.save([(changed, claim.grant)]))
+        if isinstance(answer, Exception):
+            raise answer
+        if isinstance(self._store, LeaseStore):
+            self._call("release", self._store.release([(partition, answer)]))
 
     def read(self, starts: Mapping[Partition, StartPosition], see: Callable[[Record], bool]) -> None:
         """Show `see` each record from there on, until it answers False or everything that is there has been read."""

@@ -14,9 +14,11 @@ from typing import Annotated
 import typer
 
 from streamkit import app
-from streamkit.cli.connection import Connection, connect
+from streamkit.assembly.registry import Registry
+from streamkit.cli.connection import Connection, connect, load_for_command
 from streamkit.cli.letters import error_text, find, first, json_of, name_of, printable, replay_overrides, starts, summary_of, text_of
 from streamkit.cli.output import DOTENV, ConfigFile, JsonFlag, examples, print_json, print_table, remark
+from streamkit.cli.parked import release
 from streamkit.cli.run import Target
 from streamkit.cli.target import app_of, raised_by_user_code
 from streamkit.engine.delivery.letter import Letter, original_of
@@ -34,6 +36,8 @@ REPLAY_EXAMPLES = examples("streamkit dead-letters replay orders:handle")
 DISCARD_EXAMPLES = examples("streamkit dead-letters discard --yes", "streamkit dead-letters discard 0/12 --yes")
 
 _LONGEST_ERROR = 100
+ROUNDS = 5
+"""So often a replay goes on with letters that have come behind a parked key meanwhile."""
 
 Name = Annotated[str, typer.Argument(metavar="LETTER", help="PARTITION/POSITION, as `list` shows it.", show_default=False)]
 
@@ -93,21 +97,53 @@ def replay(
     """Run a processor over the letters that wait, in their order. It sees each record as it was when it failed.
 
     A letter that fails again stops the replay of its partition; the next replay goes on with it. Exit codes as of `run`.
+    Keys that were parked are released when all of their letters have been dealt with.
     """
     pipeline = app_of(target)
-    pipeline.overrides = replay_overrides(config, pipeline.overrides)
+    given = dict(pipeline.overrides)
+    parks = load_for_command(Registry(), config, given).settings.on_failure == "park"
+    pipeline.overrides = replay_overrides(config, given)
     pipeline.code = replaying(pipeline.code)
     if again:
         with connect(config, pipeline.overrides) as connection:
             _refuse_beside_others(connection)
             for partition in connection.partitions():
                 _put(connection, partition, connection.resolve(partition, StartPosition.EARLIEST))
+    for _ in range(ROUNDS):
+        code = _run(pipeline, target, config, debug=bool(context.obj))
+        again = parks and not pipeline.was_told_to_stop and _release(config, given) and not code
+        if not again:
+            break
+        pipeline.renew()
+    if code:
+        raise SystemExit(code)
+
+
+def _run(pipeline: app.App, target: str, config: Path | None, *, debug: bool) -> object:
+    """The exit code; 0 or None: all is well."""
     try:
-        app.run(pipeline, dotenv=DOTENV, config=config, debug=bool(context.obj))
+        app.run(pipeline, dotenv=DOTENV, config=config, debug=debug)
     except StreamkitError:
         raise
+    except SystemExit as ended:
+        return ended.code
     except Exception as error:  # a lifespan that raises
         raise raised_by_user_code(f"{target} failed", error) from error
+    return 0
+
+
+def _release(config: Path | None, given: Mapping[str, object]) -> bool:
+    """Whether keys are still parked behind letters that have come meanwhile."""
+    released = release(config, given)
+    if released.keys:
+        remark(f"{_keys(released.keys)} no longer parked")
+    if released.left:
+        remark(f"{_keys(released.left)} still parked" + ("; more letters have come" if released.more else ""))
+    return released.left > 0 and released.more
+
+
+def _keys(count: int) -> str:
+    return f"{count} key{'s are' if count != 1 else ' is'}"
 
 
 @application.command("discard", epilog=DISCARD_EXAMPLES)
@@ -131,6 +167,8 @@ def discard(
             _refuse_beside_others(connection)
         for partition, position in last.items():
             _put(connection, partition, StartPosition.after(position))
+    if count and load_for_command(Registry(), config).settings.on_failure == "park":
+        _release(config, {})
     if as_json:
         print_json({"discarded": count})
     else:
@@ -213,6 +251,8 @@ def _in_full(record: Record) -> list[tuple[str, str]]:
             ("failed", f"{letter.failed_at.isoformat()} after {letter.attempts} attempts, in group {printable(letter.group)}"),
             ("worker", printable(letter.worker)),
         ]
+        if letter.parked:
+            rows.append(("parked", printable(letter.parked.partition(" ")[0])))
         for error in letter.errors:
             rows.append((error.link or "error", printable(f"{error.type}: {error.message}")))
             rows += [("", printable(frame)) for frame in error.frames]

@@ -169,6 +169,7 @@ def summary_of(record: Record) -> dict[str, object]:
         "worker": letter.worker,
         "attempts": letter.attempts,
         "failed_at": letter.failed_at.isoformat(),
+        "parked": letter.parked.partition(" ")[0] or None,
         "error": error_text(letter),
     }
 

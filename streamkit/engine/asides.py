@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from streamkit.engine.delivery.messages import FailedRecord
 from streamkit.engine.house import House
+from streamkit.engine.markers import Markers
 from streamkit.engine.runtime import Promise, Signal
 from streamkit.errors import DeadLetterError
 from streamkit.model import Partition
@@ -26,6 +27,8 @@ class Asides:
     def __init__(self, partition: Partition, house: House) -> None:
         self.counts: Counter[str] = Counter()
         """How many, by how: counted here and not by observers, which may miss events."""
+        self.markers: Markers | None = None
+        """With ON_FAILURE=park: which keys are parked."""
         self._partition = partition
         self._house = house
         self._writing: list[float] = []
@@ -36,14 +39,33 @@ class Asides:
         """When the oldest write began that the target has not answered; None: it has answered all."""
         return min(tuple(self._writing), default=None)
 
-    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
+    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[int]:
         """Resolved when the target has acknowledged all of them, failed with DeadLetterError."""
         return self._house.runtime.control.call("put-aside", self._put_aside(failed))
+
+    def put_behind(self, records: Sequence[FailedRecord]) -> Promise[int]:
+        """The same for records of parked keys, resolved with how many were written."""
+        return self._house.runtime.control.call("put-behind", self._put_behind(records))
 
     def skipped(self, failed: Sequence[FailedRecord]) -> None:
         self._house.runtime.control.post(self._tell, failed, "skip")
 
-    async def _put_aside(self, failed: Sequence[FailedRecord]) -> None:
+    async def _put_aside(self, failed: Sequence[FailedRecord]) -> int:
+        if self.markers is not None:
+            await self.markers.put_aside(failed)
+        else:
+            await self.write(failed)
+        self._tell(failed, self._house.settings.on_failure)
+        return len(failed)
+
+    async def _put_behind(self, records: Sequence[FailedRecord]) -> int:
+        assert self.markers is not None
+        count = await self.markers.put_behind(records)
+        self._tell(records[:count], "park")
+        return count
+
+    async def write(self, failed: Sequence[FailedRecord]) -> None:
+        """To the target. Raises DeadLetterError."""
         runtime, letters = self._house.runtime, self._house.dead_letters
         assert letters is not None
         began = runtime.monotonic()
@@ -55,7 +77,6 @@ class Asides:
         finally:
             self._writing.remove(began)
             answered.set()
-        self._tell(failed, "dead_letter")
 
     async def _watch(self, began: float, answered: Signal) -> None:
         """Tell it when one write takes too long; once, however many there are."""

@@ -21,6 +21,7 @@ from streamkit.engine.delivery.messages import Ending, FailedRecord
 from streamkit.engine.delivery.retry import halt_delay
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.house import House
+from streamkit.engine.markers import Markers
 from streamkit.engine.runtime import Promise, Signal, Task
 from streamkit.errors import (
     FencedError,
@@ -122,6 +123,7 @@ class Assignment:
         assert self.worker is not None
         house.observer.on_assigned(self.partition, self.epoch)
         if await self.worker.ready and self.ending is None:
+            await house.requests.look_for(self)
             await house.reading.add(self.worker, self._where_to_read())
 
     def _begun(self, error: BaseException | None) -> None:
@@ -144,14 +146,21 @@ class Assignment:
         has_died = self.previous_owner == house.worker_name and self.partition not in house.turn.unproven
         house.turn.unproven.discard(self.partition)
         suspicion = suspicion_of(self.fruitless, checkpoint.suspect, checkpoint.suspected, has_died=has_died)
-        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, house.reading.make_room, suspicion, house.turn)
+        make_room, parked = house.reading.make_room, checkpoint.parked
+        worker = Worker(caller, context, carrier, house.runtime, house.limits, self, make_room, suspicion, house.turn, parked)
         worker.valid_until = self._valid_until
         self.worker = self._link.worker = worker
         entry = Entry(worker, checkpoint, grant, caller.is_manual, self._fenced, says_end=caller.hears_end)  # type: ignore[arg-type]
         entry.before_end, entry.fruitless = self._before_end, self.fruitless
         self._entry = self._link.entry = entry
         house.checkpointer.add(self._entry)
+        if house.settings.on_failure == "park":
+            most = house.store_capabilities.parked_bytes
+            self.asides.markers = Markers(entry, house.checkpointer, self.asides.write, worker.parking, most, self._epoch, house.runtime)
         carrier.spawn(name, worker.run(), lambda error: house.runtime.control.post(self._worker_over, error))
+
+    def _epoch(self) -> int:
+        return self.epoch
 
     def _where_to_read(self) -> StartPosition:
         """After the checkpoint; and if `initialize` has committed what an earlier owner had prepared, after that."""
@@ -186,6 +195,8 @@ class Assignment:
             self.ending = ending
         for signal in (*self._pauses, *self._over):
             signal.set()
+        if self.asides.markers is not None and ending.kind != "revoked":
+            self.asides.markers.is_over = True
         if self._entry is not None:
             self._house.checkpointer.give_up_end(self._entry)
             if ending.kind == "revoked" and self._entry.worker.calls():
@@ -258,6 +269,9 @@ class Assignment:
         stored = claim.checkpoint
         if stored is not None and entry.saved is not None and stored.at.position is not None and stored.at.position < entry.saved:
             self._lose("fenced, and the stored checkpoint has gone back")
+            return
+        if (stored.parked if stored is not None else {}) != entry.checkpoint.parked:
+            self._lose("fenced, and what is parked has changed since")
             return
         entry.grant = claim.grant
         # The other one may have been further: then nothing is written before our own progress has passed that.
@@ -352,8 +366,16 @@ class Assignment:
     def hook_failed(self, hook: str, error: BaseException) -> None:
         self._post(self._house.observer.on_problem, f"{hook} of {self.partition}", error)
 
-    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
+    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[int]:
         return self.asides.put_aside(failed)
+
+    def put_behind(self, records: Sequence[FailedRecord]) -> Promise[int]:
+        return self.asides.put_behind(records)
+
+    @property
+    def markers(self) -> Markers | None:
+        """What is parked, while it is ours and read; None: nothing can be."""
+        return self.asides.markers if self.ending is None and not self.is_over and not self._has_ended else None
 
     def skipped(self, failed: Sequence[FailedRecord]) -> None:
         self.asides.skipped(failed)

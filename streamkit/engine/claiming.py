@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from streamkit.engine.house import House
+from streamkit.engine.markers import inherited
 from streamkit.engine.ownership.start import first_start
 from streamkit.errors import ConfigurationError, FencedError, StreamkitError
 from streamkit.model import Checkpoint, Partition
-from streamkit.plugin import Claim
+from streamkit.plugin import Claim, Grant
 
 __all__ = ["Claimant", "Claiming"]
 
@@ -108,7 +109,42 @@ class Claiming:
         if checkpoint is None:
             return None, grant, claim.epoch
         owned = replace(checkpoint, partition=one.partition, owner=self._house.worker_name, epoch=claim.epoch)
+        owned, grant = await self._with_parked(owned, grant)
         return owned, grant, claim.epoch
+
+    async def _with_parked(self, checkpoint: Checkpoint, grant: Grant) -> tuple[Checkpoint, Grant]:
+        """With what its parents have parked, as long as no record of this partition is done; saved before the first one is read.
+        Until one is done a parent's row is kept, so it may be asked for as often as it takes.
+
+        Raises FencedError; ConfigurationError if keys are parked and ON_FAILURE does not go on with that: their order would be lost.
+        """
+        one, house = self._one, self._house
+        failures = 0
+        while one.may_begin and one.partition.parents and checkpoint.at.kind != "after":
+            try:
+                parents = [Partition(one.partition.stream, parent) for parent in one.partition.parents]
+                rows = [row for row in await house.store.list() if row.partition in parents]
+                parked = inherited(checkpoint.parked, [row.parked for row in rows])
+                if parked != checkpoint.parked:
+                    checkpoint = replace(checkpoint, parked=parked)
+                    (answer,) = await house.store.save([(checkpoint, grant)])
+                    if isinstance(answer, Exception):
+                        raise answer
+                    grant = answer
+                break
+            except (ConfigurationError, FencedError):
+                raise
+            except StreamkitError as error:
+                failures += 1
+                await self._wait_after(f"finding what the parents of {one.partition} have parked", error, failures)
+        if checkpoint.parked and not checkpoint.at.is_end and house.settings.on_failure != "park":
+            raise ConfigurationError(
+                f"{len(checkpoint.parked)} keys of {one.partition} are parked, so their records are not to be called",
+                setting="STREAMKIT_ON_FAILURE",
+                fix="set it to park; to leave that, release them first: streamkit dead-letters replay, still with park",
+            )
+        one.problem = None
+        return checkpoint, grant
 
     async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
         one = self._one

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from streamkit.engine.delivery.retry import HALT_BACKOFF_SECONDS, HALT_MAX_BACKOFF_SECONDS
 from streamkit.engine.house import poll_records
+from streamkit.engine.markers import MAX_KEYS
 from streamkit.engine.ownership.observation import valid_seconds
 from streamkit.model import Capabilities, StartPosition
 from streamkit.processing import Facts
@@ -71,6 +72,12 @@ def _failures(settings: Settings, facts: Facts) -> str:
         return (
             f"{attempts}, then {what} is written to {settings.dead_letter} and passed; after {limit} of those in a row, "
             f"or if that cannot be written, {halts}"
+        )
+    if settings.on_failure == "park":
+        return (
+            f"{attempts}, then {what} is written to {settings.dead_letter}, and every later record of its key behind it, uncalled, until a "
+            f"replay has dealt with them; after {limit} failures in a row, over {MAX_KEYS} keys of a partition, or if a letter cannot be "
+            f"written, {halts}"
         )
     if settings.on_failure == "skip":
         return f"{attempts}, then {what} is SKIPPED: counted, logged and kept nowhere; after {limit} of those in a row {halts}"

@@ -12,6 +12,7 @@ from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.reading import Reading
+from streamkit.engine.requests import Requests
 from streamkit.engine.runtime import Runtime
 from streamkit.model import Capabilities, Partition
 from streamkit.plugin import Broker, Observer
@@ -34,6 +35,7 @@ class House:
     store: StoreCalls
     store_capabilities: Capabilities
     checkpointer: Checkpointer
+    requests: Requests
     reading: Reading
     observer: Observer
     worker_name: str

@@ -17,6 +17,7 @@ from streamkit.engine.late import drain_timed_out
 from streamkit.engine.ownership.protocol import Ownership
 from streamkit.engine.parts import Parts
 from streamkit.engine.reading import Reading
+from streamkit.engine.requests import Requests
 from streamkit.engine.runtime import Runtime
 from streamkit.engine.status import PartitionStatus
 from streamkit.engine.stopping import StopWatch
@@ -144,6 +145,7 @@ class Supervisor:
         self._is_reading = True
         self.health.house, self.health.ownership = self._house, self._ownership
         runtime.control.spawn("watchdog", self.health.watchdog.run(), self._task_ended)
+        runtime.control.spawn("requests", self._house.requests.run(), self._task_ended)
         self._ownership.begin(list(self._discovery.known.values()))
 
     def _assemble(self) -> None:
@@ -176,6 +178,7 @@ class Supervisor:
             store=calls,
             store_capabilities=store.capabilities,
             checkpointer=self._checkpointer,
+            requests=Requests(runtime, calls, settings, self._assignments, parts.observer.on_problem),
             reading=self._reading,
             observer=parts.observer,
             worker_name=parts.worker_name,
@@ -222,6 +225,7 @@ class Supervisor:
             self._ownership.abandon()  # whatever made us end: nobody is left to act on what it would go on to take and renew
             await self._within("leaving", self._reading.close(leave=not self._abandoned))
             self._checkpointer.stop()
+            self._house.requests.stop()
             self.health.watchdog.stop()
         if parts.dead_letter is not None:
             await self._within("closing the dead-letter target", io.call("close-dead-letter", parts.dead_letter.close()))

@@ -1,7 +1,7 @@
 """The nouns: pure values without I/O, threads or clocks. Everything else in streamkit speaks in these."""
 
 from streamkit.model.capabilities import Capabilities
-from streamkit.model.checkpoint import Checkpoint
+from streamkit.model.checkpoint import Checkpoint, ParkedKey
 from streamkit.model.lease import Lease
 from streamkit.model.partition import Partition
 from streamkit.model.position import Position, StartPosition
@@ -13,6 +13,7 @@ __all__ = [
     "Checkpoint",
     "Headers",
     "Lease",
+    "ParkedKey",
     "Partition",
     "PlainRecord",
     "Position",

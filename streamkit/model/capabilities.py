@@ -31,6 +31,8 @@ class Capabilities:
     """How long a checkpoint's metadata may be, in characters."""
     pending_bytes: int = 0
     """How much state a prepared checkpoint may hold; 0: prepared checkpoints are not kept."""
+    parked_bytes: int = 0
+    """How many bytes of keys a checkpoint may name as parked, and requests to release them can be left; 0: neither."""
     leases: bool = False
     """It says who reads what (`LeaseStore`)."""
 

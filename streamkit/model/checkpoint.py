@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import base64
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from streamkit.model.partition import Partition
 from streamkit.model.position import Position, StartPosition
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "ParkedKey"]
 
 _VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedKey:
+    """Why and how far a key is parked: its records go to the dead letters, until those have been replayed."""
+
+    first: str
+    """The id of the record that failed."""
+    letters: tuple[str, ...]
+    """The last letter that was written, or is about to be: each one has a name that no other has. Several where a partition
+    goes on for more than one parent: then all of them have to be replayed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +52,8 @@ class Checkpoint:
     it is the culprit. None as soon as it has been passed."""
     suspected: int = 0
     """How often that record was delivered alone."""
+    parked: Mapping[bytes, ParkedKey] = field(default_factory=dict, hash=False)
+    """Keys whose records are put aside until those before them have been replayed (ON_FAILURE=park)."""
 
     def to_text(self) -> str:
         """One line of JSON with sorted names and a version."""
@@ -59,6 +73,7 @@ class Checkpoint:
             "pending_state": base64.b64encode(self.pending_state).decode(),
             "suspect": self.suspect and self.suspect.to_text(),
             "suspected": self.suspected or None,
+            "parked": {base64.b64encode(key).decode(): [one.first, *one.letters] for key, one in self.parked.items()},
             "extra": dict(self.partition.extra),
         }
         return json.dumps({k: v for k, v in body.items() if v not in (None, "", {})}, sort_keys=True, ensure_ascii=False)
@@ -84,6 +99,9 @@ class Checkpoint:
                 pending_state=base64.b64decode(body.get("pending_state", "")),
                 suspect=Position.from_text(body["suspect"]) if "suspect" in body else None,
                 suspected=body.get("suspected", 0),
+                parked={
+                    base64.b64decode(key): ParkedKey(first, tuple(letters)) for key, (first, *letters) in body.get("parked", {}).items()
+                },
             )
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a checkpoint: {text[:200]!r}") from error

@@ -8,10 +8,11 @@ except for the store of a `Membership`, which runs on the reader's thread.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NewType
 
+from streamkit.errors import UnsupportedError
 from streamkit.model import Capabilities, Checkpoint, Lease, Partition
 
 __all__ = ["CheckpointStore", "Claim", "Grant", "LeaseStore"]
@@ -92,6 +93,40 @@ class CheckpointStore(ABC):
         Raises: `StoreUnavailableError`.
         Afterwards: `claim` finds proof of absence.
         """
+
+    async def ask(self, partition: Partition, request: str) -> None:
+        """Leave a request for the owner of a partition, where it is found by whoever owns it, now or later.
+
+        When: by `streamkit dead-letters replay`, for a partition with parked keys. Only stores with `capabilities.parked_bytes`.
+        Where: as the module says.
+        Raises: `StoreUnavailableError`.
+        Afterwards: `requests` shows it, in place of an earlier one of the same partition. Neither epoch nor checkpoint has changed.
+        """
+        raise _no_requests()
+
+    async def requests(self) -> Mapping[Partition, str]:
+        """Every request of this broker and group that is not answered yet.
+
+        When: every checkpoint interval, and before the first record of a partition with parked keys is read.
+        Where: as the module says.
+        Raises: `StoreUnavailableError` if the answer is in doubt.
+        Afterwards: nothing has changed.
+        """
+        raise _no_requests()
+
+    async def answered(self, partition: Partition, request: str) -> None:
+        """Forget a request, unless a newer one has taken its place.
+
+        When: what was asked for has been done, and is in the store, or has been refused; may be repeated.
+        Where: as the module says.
+        Raises: `StoreUnavailableError`.
+        Afterwards: `requests` does not show it.
+        """
+        raise _no_requests()
+
+
+def _no_requests() -> UnsupportedError:
+    return UnsupportedError("this store keeps no requests", setting="STREAMKIT_STORE", fix="use another one, such as sqlite")
 
 
 class LeaseStore(CheckpointStore, ABC):

@@ -6,7 +6,7 @@ The `Script` is the world outside the app: it outlives a crash. Membership and s
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -51,6 +51,8 @@ class Script:
         """What the next poll returns, all at once, before any record; an exception is raised alone."""
         self.failures: dict[str, deque[Exception]] = {}
         self.rows: dict[Partition, fencing.Row] = {}
+        self.requests: dict[Partition, str] = {}
+        """What the owners of partitions are asked for."""
         self.saves: list[Checkpoint] = []
         """Everything that was ever written, in order."""
         self.letters: list[NewRecord] = []
@@ -226,7 +228,7 @@ class ScriptedProducer(Producer[NoSettings]):
 class ScriptedStore(CheckpointStore):
     """Fenced, and kept in the script."""
 
-    capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20)
+    capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20, parked_bytes=1 << 16)
 
     def __init__(self, script: Script, wait: Callable[[float], Awaitable[None]]) -> None:
         self.is_dead = False
@@ -273,3 +275,14 @@ class ScriptedStore(CheckpointStore):
     async def delete(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:
             self._script.rows[partition] = fencing.forgotten(self._script.rows[partition])
+
+    async def ask(self, partition: Partition, request: str) -> None:
+        self._script.requests[partition] = request
+
+    async def requests(self) -> Mapping[Partition, str]:
+        return dict(self._script.requests)
+
+    async def answered(self, partition: Partition, request: str) -> None:
+        self._check_alive()
+        if self._script.requests.get(partition) == request:
+            del self._script.requests[partition]

@@ -12,7 +12,7 @@ import pytest
 
 from streamkit.builtin.memory import MemoryLog
 from streamkit.errors import CheckpointPositionError, ConfigurationError, FencedError
-from streamkit.model import Checkpoint, Position, StartPosition
+from streamkit.model import Checkpoint, ParkedKey, Position, StartPosition
 from streamkit.plugin import Grant
 from tests.conformance.stores import AnyStore, after, opened, partition
 
@@ -237,5 +237,46 @@ def test_a_checkpoint_of_another_incarnation_is_refused_and_the_claim_changes_no
         assert "streamkit checkpoints set" in caught.value.fix
         assert await save(a, after(51), claim.grant) == claim.grant, "the refused claim must not have taken the partition"
         assert (await b.claim(partition(incarnation=""), "b", 0)).checkpoint == after(51)
+
+    run(test)
+
+
+def test_a_request_waits_until_it_is_answered_and_a_newer_one_takes_its_place(run: Callable[[Test], None]) -> None:
+    async def test(a: AnyStore, b: AnyStore) -> None:
+        assert await a.requests() == {}
+        await a.ask(partition(), "one")
+        await a.ask(partition("1"), "other")
+        assert await b.requests() == {partition(): "one", partition("1"): "other"}
+        await a.ask(partition(), "two")
+        await b.answered(partition(), "one")
+        assert (await b.requests())[partition()] == "two", "only what was read is answered"
+        await b.answered(partition(), "two")
+        await b.answered(partition(), "two")
+        assert await a.requests() == {partition("1"): "other"}
+
+    run(test)
+
+
+def test_a_request_changes_neither_epoch_nor_checkpoint(run: Callable[[Test], None]) -> None:
+    async def test(a: AnyStore, b: AnyStore) -> None:
+        claim = await a.claim(partition(), "a", 0)
+        await save(a, after(1), claim.grant)
+        before = list(await b.list())
+        await b.ask(partition(), "please")
+        assert list(await a.list()) == before
+        assert not isinstance(await save(a, after(2), claim.grant), Exception)
+
+    run(test)
+
+
+def test_parked_keys_are_kept_with_the_checkpoint(run: Callable[[Test], None]) -> None:
+    async def test(a: AnyStore, b: AnyStore) -> None:
+        assert a.capabilities.parked_bytes
+        keys = {bytes([n, 255]): ParkedKey(f"s/0/{n}", (f"s/0/1.{n}",)) for n in range(200)}
+        claim = await a.claim(partition(), "a", 0)
+        await save(a, replace(after(1), parked=keys), claim.grant)
+        found = (await b.claim(partition(), "b", 0)).checkpoint
+        assert found is not None
+        assert found.parked == keys
 
     run(test)

@@ -13,7 +13,7 @@ from tests.docs.pages import DOCS, blocks
 PAGE = DOCS / "how-to" / "failures.md"
 
 
-@pytest.mark.parametrize("policy", ["halt", "stop", "dead_letter", "skip"])
+@pytest.mark.parametrize("policy", ["halt", "stop", "dead_letter", "park", "skip"])
 def test_the_line_of_each_policy_is_what_the_program_prints(policy: str) -> None:
     settings = Settings.model_validate(
         {
@@ -21,7 +21,7 @@ def test_the_line_of_each_policy_is_what_the_program_prints(policy: str) -> None
             "stream": "orders",
             "group": "billing",
             "on_failure": policy,
-            "dead_letter": "file:dlq.jsonl" if policy == "dead_letter" else None,
+            "dead_letter": "file:dlq.jsonl" if policy in ("dead_letter", "park") else None,
             "retry_attempts": 3,
         }
     )

@@ -73,6 +73,9 @@ LINES = "tests/unit/builtin/test_file_producer.py::"
 LEASING = "builtin/leasing.py"
 LEASES = "tests/conformance/test_lease_stores.py::"
 HAND_OVER = "tests/conformance/test_lease_stores_hand_over.py::"
+MARKERS = "engine/markers.py"
+PARK = "tests/unit/engine/delivery/test_park.py::"
+PARKED = "tests/promise/test_promise_3_parking.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1332,6 +1335,98 @@ MUTANTS = (
         "    pipeline.code = replaying(pipeline.code)\n",
         "",
         (REPLAY + "test_a_replay_shows_any_code_the_records_as_they_were_in_order_and_once",),
+    ),
+    # -- 7: parking
+    Mutant(
+        "the marker of a parked key is in the store before its first letter",
+        MARKERS,
+        "        if new:\n            try:\n                await self._durable()",
+        "        if new:\n            try:\n                self._note(Promise())",
+        (PARK + "test_the_marker_is_in_the_store_before_the_first_letter",),
+    ),
+    Mutant(
+        "later records of a parked key go behind the first",
+        "engine/delivery/parking.py",
+        "return record.key is not None and record.key in self.keys",
+        "return False",
+        (PARK + "test_later_records_of_the_key_go_behind_the_first_uncalled_and_others_go_on",),
+    ),
+    Mutant(
+        "later records of a parked key go behind the first, with order by key",
+        LANES,
+        "if key is not None and key in parked:",
+        "if False:",
+        (PARK + "test_later_records_of_the_key_go_behind_the_first_uncalled_and_others_go_on",),
+    ),
+    Mutant(
+        "a record whose own letter could not be written is not called again",
+        MARKERS,
+        "self._parking.hold(key, self._parked[key].first)",
+        "pass",
+        (PARK + "test_a_letter_that_cannot_be_written_halts_and_is_written_later_uncalled",),
+    ),
+    Mutant(
+        "children go on with what their parents have parked",
+        CLAIMING,
+        "inherited(checkpoint.parked, [row.parked for row in rows])",
+        "checkpoint.parked",
+        (PARKED + "test_children_of_a_split_go_on_with_what_their_parent_has_parked",),
+    ),
+    Mutant(
+        "a key is released when its last letter has been replayed, and not before",
+        MARKERS,
+        "return set(parked.letters) <= set(letters)",
+        "return True",
+        (PARK + "test_a_key_stays_parked_while_a_later_letter_has_not_been_replayed",),
+    ),
+    Mutant(
+        "a key is not released while a letter of it is under way",
+        MARKERS,
+        " and key not in self._unwritten and ",
+        " and ",
+        (PARK + "test_a_letter_under_way_keeps_the_key_parked_though_a_copy_of_it_was_replayed",),
+    ),
+    Mutant(
+        "a copy of a letter has a name of its own",
+        MARKERS,
+        "/{self._epoch()}.{self._letters}",
+        "",
+        (PARK + "test_a_crash_between_letter_and_checkpoint_writes_it_again_with_the_same_id",),
+    ),
+    Mutant(
+        "the checkpoint that passes a record of a parked key names its letter",
+        MARKERS,
+        "named = self._named(records[:parked], ())\n            self._note(Promise())",
+        "named = self._named(records[:parked], ())",
+        (PARK + "test_the_checkpoint_that_passes_a_record_names_its_letter",),
+    ),
+    Mutant(
+        "parked keys are bounded",
+        MARKERS,
+        "if new and (keys > MAX_KEYS or",
+        "if new and (",
+        (PARK + "test_over_the_bound_the_partition_halts",),
+    ),
+    Mutant(
+        "what was asked of a partition that nobody owned comes before its first record",
+        ASSIGNMENT,
+        "            await house.requests.look_for(self)\n",
+        "",
+        (PARK + "test_what_was_asked_while_nobody_owned_it_comes_before_the_first_record",),
+    ),
+    Mutant(
+        "who was fenced by an owner that has parked begins again from the store",
+        ASSIGNMENT,
+        "!= entry.checkpoint.parked:",
+        "is None:",
+        (PARK + "test_who_is_fenced_by_an_owner_that_has_parked_begins_again_from_the_store",),
+    ),
+    Mutant(
+        "parked keys are not called under another policy",
+        CLAIMING,
+        'and house.settings.on_failure != "park":',
+        "and False:",
+        (PARK + "test_another_policy_does_not_begin_where_keys_are_parked",),
     ),
     # -- 7: health
     Mutant(

@@ -1,7 +1,4 @@
-"""Promise 1: at least once, and never silently less.
-
-Not built yet, so not tested: parking (`ON_FAILURE=park`).
-"""
+"""Promise 1: at least once, and never silently less."""
 
 from __future__ import annotations
 

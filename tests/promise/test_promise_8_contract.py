@@ -86,6 +86,13 @@ HALTS = "the partition halts alone and tries again after 30s to 300s"
             f"written, {HALTS}",
         ),
         (
+            {"on_failure": "park", "dead_letter": "file:dlq.jsonl"},
+            "record",
+            "5 attempts, then the record is written to file:dlq.jsonl, and every later record of its key behind it, uncalled, until a "
+            "replay has dealt with them; after 100 failures in a row, over 1000 keys of a partition, or if a letter cannot be written, "
+            f"{HALTS}",
+        ),
+        (
             {"on_failure": "skip", "dead_letter_max_consecutive": 7},
             "record",
             f"5 attempts, then the record is SKIPPED: counted, logged and kept nowhere; after 7 of those in a row {HALTS}",

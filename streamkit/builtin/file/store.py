@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +34,7 @@ _LONGEST_NAME = 110  # of a part; file systems allow 255 bytes for the whole
 class FileStore(Adapter[FileSettings], CheckpointStore):
     """All work is done on the thread of `blocking`, one step under the group's lock at a time."""
 
-    capabilities = Capabilities(fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20)
+    capabilities = Capabilities(fencing=True, scope="host", metadata_characters=4096, pending_bytes=1 << 20, parked_bytes=1 << 16)
 
     def __init__(self, settings: FileSettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
@@ -58,6 +58,16 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
 
     async def delete(self, partitions: Sequence[Partition]) -> None:
         await self.blocking(self._locked, lambda: self._delete(partitions))
+
+    async def ask(self, partition: Partition, request: str) -> None:
+        body = {"version": _VERSION, "stream": partition.stream, "partition": partition.id, "request": request}
+        await self.blocking(self._locked, lambda: self._replace(self._request(partition), body))
+
+    async def requests(self) -> Mapping[Partition, str]:
+        return await self.blocking(self._locked, lambda: dict(map(_read_request, sorted(self._folder.glob("*.request")))))
+
+    async def answered(self, partition: Partition, request: str) -> None:
+        await self.blocking(self._locked, lambda: self._answered(partition, request))
 
     def _open(self) -> None:
         path = self._path
@@ -104,6 +114,15 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             if (row := self._row(partition)) is not None:
                 self._write(partition, fencing.forgotten(row))
 
+    def _answered(self, partition: Partition, request: str) -> None:
+        file = self._request(partition)
+        if file.exists() and _read_request(file)[1] == request:
+            file.unlink()
+            sync_folder(self._folder)
+
+    def _request(self, partition: Partition) -> Path:
+        return self._file(partition).with_suffix(".request")
+
     def _file(self, partition: Partition) -> Path:
         return self._folder / f"{_safe(partition.stream)}.{_safe(partition.id)}.json"
 
@@ -141,7 +160,9 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             "checkpoint": None if row.checkpoint is None else json.loads(row.checkpoint.to_text()),
             "fruitless_claims": row.fruitless_claims,
         }
-        file = self._file(partition)
+        self._replace(self._file(partition), body)
+
+    def _replace(self, file: Path, body: Mapping[str, object]) -> None:
         temporary = file.with_suffix(".tmp")
         with temporary.open("wb") as stream:
             stream.write(json.dumps(body, ensure_ascii=False, indent=1).encode())
@@ -162,6 +183,14 @@ class FileStore(Adapter[FileSettings], CheckpointStore):
             yield
         except OSError as error:
             raise StoreUnavailableError(f"{str(self._folder)!r}: {error}") from error
+
+
+def _read_request(file: Path) -> tuple[Partition, str]:
+    try:
+        body = json.loads(file.read_bytes())
+        return Partition(body["stream"], body["partition"]), str(body["request"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise StoreUnavailableError(f"{str(file)!r} cannot be read: {error}", fix="delete it, and ask again") from error
 
 
 def _path_of(settings: FileSettings, context: AdapterContext) -> Path:

@@ -20,7 +20,14 @@ class MemoryBroker(GroupBroker[MemorySettings]):
     """Groups in the kafka shape, lineage in the kinesis shape; both can be read partition by partition."""
 
     capabilities = Capabilities(
-        group=True, static=True, lineage=True, start_time=True, fencing=True, metadata_characters=4096, pending_bytes=1 << 20
+        group=True,
+        static=True,
+        lineage=True,
+        start_time=True,
+        fencing=True,
+        metadata_characters=4096,
+        pending_bytes=1 << 20,
+        parked_bytes=1 << 16,
     )
 
     def __init__(self, settings: MemorySettings, context: AdapterContext) -> None:

@@ -40,6 +40,9 @@ Operation = Literal[
     "name_children_after_write",
     "remove",
     "remove_after_write",
+    "ask",
+    "requests",
+    "answered",
 ]
 """`…_after_write`: everything has been written, and the answer is lost or late."""
 

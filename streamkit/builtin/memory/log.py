@@ -41,6 +41,7 @@ class MemoryLog:
         self._group_partitions: frozenset[Partition] | None = None
         self._members = 0
         self._rows: dict[tuple[str, str], Rows] = {}
+        self._requests: dict[tuple[str, str], dict[Partition, str]] = {}
 
     @staticmethod
     def named(name: str = "default") -> MemoryLog:
@@ -161,3 +162,8 @@ class MemoryLog:
         """The stored rows of a group, to be used under `lock` only. Of the memory broker they are the group's own offsets."""
         with self.lock:
             return self._rows.setdefault((broker, group), {})
+
+    def requests(self, broker: str, group: str) -> dict[Partition, str]:
+        """What was asked of the owners of a group's partitions, to be used under `lock` only."""
+        with self.lock:
+            return self._requests.setdefault((broker, group), {})

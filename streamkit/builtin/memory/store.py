@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from streamkit.builtin import fencing, leasing
@@ -24,13 +24,16 @@ _ANSWERS = (FencedError, CheckpointPositionError, StoreNotReadyError)  # said of
 class MemoryStore(Adapter[MemorySettings], LeaseStore):
     """Rows of one broker and group in the `MemoryLog` of that name. The lock of the log makes each step atomic."""
 
-    capabilities = Capabilities(fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20, leases=True)
+    capabilities = Capabilities(
+        fencing=True, scope="process", metadata_characters=4096, pending_bytes=1 << 20, parked_bytes=1 << 16, leases=True
+    )
 
     def __init__(self, settings: MemorySettings, context: AdapterContext, *, group: str | None = None) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)
         self._group = context.group if group is None else group
         self._rows = self._log.rows(context.broker, self._group)
+        self._requests = self._log.requests(context.broker, self._group)
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         await self._strike("claim")
@@ -66,6 +69,22 @@ class MemoryStore(Adapter[MemorySettings], LeaseStore):
             for partition in partitions:
                 if (row := self._row(partition)) is not None:
                     self._rows[_key(partition)] = fencing.forgotten(row)
+
+    async def ask(self, partition: Partition, request: str) -> None:
+        await self._strike("ask")
+        with self._log.lock:
+            self._requests[partition] = request
+
+    async def requests(self) -> Mapping[Partition, str]:
+        await self._strike("requests")
+        with self._log.lock:
+            return dict(self._requests)
+
+    async def answered(self, partition: Partition, request: str) -> None:
+        await self._strike("answered")
+        with self._log.lock:
+            if self._requests.get(partition) == request:
+                del self._requests[partition]
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

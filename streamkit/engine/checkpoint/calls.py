@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from streamkit.engine.reading import Reading
@@ -31,6 +31,12 @@ class IoStoreCalls:
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._io.call("list", self._store.list())
 
+    def requests(self) -> Awaitable[Mapping[Partition, str]]:
+        return self._io.call("requests", self._store.requests())
+
+    def answered(self, partition: Partition, request: str) -> Awaitable[None]:
+        return self._io.call("answered", self._store.answered(partition, request))
+
 
 class ReaderStoreCalls:
     """The group's own store: its calls are made on the reader's thread, between polls and inside revoke callbacks."""
@@ -47,6 +53,12 @@ class ReaderStoreCalls:
 
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._reading.call(lambda: self._store.list())
+
+    def requests(self) -> Awaitable[Mapping[Partition, str]]:
+        return self._reading.call(lambda: self._store.requests())
+
+    def answered(self, partition: Partition, request: str) -> Awaitable[None]:
+        return self._reading.call(lambda: self._store.answered(partition, request))
 
 
 class MirroredStoreCalls:
@@ -93,7 +105,7 @@ class MirroredStoreCalls:
             if checkpoint.at.position is None or checkpoint.at.is_end:
                 continue
             # Positions are copied, nothing that only the next owner needs: Kafka's offsets could not hold it.
-            checkpoint = replace(checkpoint, pending=None, pending_state=b"", suspect=None, suspected=0)
+            checkpoint = replace(checkpoint, pending=None, pending_state=b"", suspect=None, suspected=0, parked={})
             if checkpoint.at.kind == "at":
                 result[-1] = await self._copy_first(checkpoint, copy) or result[-1]
             else:
@@ -126,6 +138,12 @@ class MirroredStoreCalls:
 
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._store.list()
+
+    def requests(self) -> Awaitable[Mapping[Partition, str]]:
+        return self._store.requests()
+
+    def answered(self, partition: Partition, request: str) -> Awaitable[None]:
+        return self._store.answered(partition, request)
 
 
 def _both(grant: Grant, copy: Grant) -> Grant:

@@ -7,7 +7,7 @@ fails is tried again with back-off, its failure reported once and its recovery o
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -43,6 +43,8 @@ class StoreCalls(Protocol):
     def claim(self, partition: Partition, owner: str, epoch: int) -> Awaitable[Claim]: ...
     def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Awaitable[Sequence[Grant | Exception]]: ...
     def list(self) -> Awaitable[Sequence[Checkpoint]]: ...
+    def requests(self) -> Awaitable[Mapping[Partition, str]]: ...
+    def answered(self, partition: Partition, request: str) -> Awaitable[None]: ...
 
 
 _PASSING = (StoreUnavailableError, StoreThrottledError, StoreNotReadyError)

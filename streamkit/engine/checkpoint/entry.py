@@ -5,7 +5,7 @@ An entry lives on the control thread. It decides nothing about time; `checkpoint
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, NamedTuple
@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 from streamkit.engine.delivery.worker import Worker
 from streamkit.engine.runtime import Promise
 from streamkit.errors import CheckpointError, FencedError
-from streamkit.model import Checkpoint, Position, StartPosition
+from streamkit.model import Checkpoint, ParkedKey, Position, StartPosition
 from streamkit.plugin import Grant
 
 __all__ = ["Draft", "Entry", "Notes", "Wanted"]
@@ -31,6 +31,7 @@ class Notes:
     pending_state: bytes = b""
     suspect: Position | None = None
     suspected: int = 0
+    parked: Mapping[bytes, ParkedKey] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Entry:
     @property
     def stored_notes(self) -> Notes:
         stored = self.checkpoint
-        return Notes(stored.pending, stored.pending_state, stored.suspect, stored.suspected)
+        return Notes(stored.pending, stored.pending_state, stored.suspect, stored.suspected, stored.parked)
 
     @property
     def current_notes(self) -> Notes:
@@ -217,6 +218,7 @@ class Entry:
                 pending_state=notes.pending_state,
                 suspect=notes.suspect,
                 suspected=notes.suspected,
+                parked=notes.parked,
             )
         is_less = only_position and (self.notes is not None or self.has_metadata)
         return Draft(checkpoint, count, 0 if is_less else self.number, notes)

@@ -8,7 +8,7 @@ rows only those of our own streams are seen: others read the rest.
 from __future__ import annotations
 
 import builtins
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -82,6 +82,12 @@ class LeasedStoreCalls:
 
     async def list(self) -> Sequence[Checkpoint]:
         return [row for row in await self._ask("list", self._store.list()) if self._is_read(row.partition)]
+
+    def requests(self) -> Awaitable[Mapping[Partition, str]]:
+        return self._runtime.io.call("requests", self._store.requests())
+
+    def answered(self, partition: Partition, request: str) -> Awaitable[None]:
+        return self._runtime.io.call("answered", self._store.answered(partition, request))
 
     # -- leases ---------------------------------------------------------------------------------------------------
 

@@ -6,19 +6,22 @@ carrier alone; others may look.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from streamkit.engine.delivery.call import Exited
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import FailedRecord
+from streamkit.engine.delivery.parking import Parking
 from streamkit.engine.delivery.retry import halt_delay
 from streamkit.errors import RetriesExhaustedError
-from streamkit.model import Batch
+from streamkit.model import Batch, Record
 from streamkit.outcome import Reject, Retry, Stop
 
 __all__ = ["Failures", "Trouble", "Verdict", "as_error"]
+
+_ASIDE = ("dead_letter", "park", "skip")
 
 
 @dataclass(slots=True)
@@ -38,6 +41,8 @@ class Trouble:
     """When it is tried again (monotonic), while that is waited for."""
     aside: int = 0
     """How many of its records are being put aside."""
+    tried: int = 0
+    """How many attempts these have had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,9 @@ class Verdict:
 class Failures:
     """Of one assignment."""
 
-    def __init__(self, life: Life, reject_on: tuple[type[BaseException], ...]) -> None:
+    def __init__(self, life: Life, reject_on: tuple[type[BaseException], ...], parking: Parking) -> None:
+        self.parking = parking
+        """Keys whose records are put aside uncalled."""
         self._life = life
         self._reject: tuple[type, ...] = (Reject, *reject_on)
         self._halted: set[int] = set()
@@ -97,7 +104,7 @@ class Failures:
             return Verdict("retry", limits.retry.delay(trouble.attempt, self._life.runtime.random()) if asked is None else asked)
         if limits.on_failure == "stop":
             return self.stop(trouble, _final(trouble))
-        if isinstance(subject, str) or limits.on_failure not in ("dead_letter", "skip"):
+        if isinstance(subject, str) or limits.on_failure not in _ASIDE:
             return self.halt(trouble, _final(trouble))
         return self._aside(trouble, subject)
 
@@ -110,7 +117,7 @@ class Failures:
         self._note(trouble)
         if self._life.limits.on_failure == "stop":
             return self.stop(trouble, error)
-        if not is_proven or self._life.limits.on_failure not in ("dead_letter", "skip"):
+        if not is_proven or self._life.limits.on_failure not in _ASIDE:
             return self.halt(trouble, error)
         return self._aside(trouble, batch)
 
@@ -164,6 +171,37 @@ class Failures:
         self.passed(trouble)
         return True
 
+    def behind(self, trouble: Trouble, records: Iterable[Record]) -> list[FailedRecord]:
+        """Records of parked keys, as they are put aside: uncalled, but for one whose own letter could not be written."""
+        found = []
+        for record in records:
+            one = self.parking.behind(record)
+            if trouble.error is not None and trouble.record == record.id:
+                one = replace(one, error=trouble.error, attempts=trouble.tried)
+            found.append(one)
+        return found
+
+    def halt_behind(self, trouble: Trouble, batch: Batch, error: Exception) -> Verdict:
+        """Records of parked keys could not be put aside."""
+        trouble.what, trouble.record = _names(batch)
+        return self.halt(trouble, error)
+
+    async def put_behind(self, trouble: Trouble, batch: Batch) -> int:
+        """Put records of parked keys aside, with nothing else beside it. How many of them are done with."""
+        written = self._life.events.put_behind(self.behind(trouble, batch))
+        try:
+            if not await self._life.arrives(written):
+                return 0
+        except Exception as error:  # as above
+            await self.sit_out(trouble, self.halt_behind(trouble, batch, error))
+            return 0
+        count = written.result()
+        if count < len(batch):
+            self.parking.forget(next(iter(batch.slice(count, count + 1))))
+        if count:
+            self.passed(trouble)
+        return count
+
     async def sit_out(self, trouble: Trouble, verdict: Verdict) -> None:
         """Wait as `retry`, `halt` and `stop` want, but not longer than the assignment lasts."""
         if verdict.do == "stop":
@@ -179,9 +217,10 @@ class Failures:
         if self._in_a_row + len(batch) > limits.max_consecutive:
             return self.halt(trouble, _too_many(trouble, len(batch), self._in_a_row, limits.max_consecutive))
         trouble.aside = len(batch)
+        trouble.tried = trouble.attempt
         self._in_a_row += len(batch)
         failed = [FailedRecord(record, as_error(trouble.error), trouble.attempt) for record in batch]
-        return Verdict("put_aside" if limits.on_failure == "dead_letter" else "skip", failed=failed)
+        return Verdict("skip" if limits.on_failure == "skip" else "put_aside", failed=failed)
 
 
 def as_error(failure: object) -> BaseException:

@@ -7,6 +7,7 @@ says about the rest. Runs on the worker's carrier, as a part of the worker's cor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from streamkit.engine.delivery.call import Caller
 from streamkit.engine.delivery.care import Care, Suspicion
@@ -163,11 +164,20 @@ class InOrder:
 
     async def _process(self, batch: Batch) -> None:
         """One batch until it is done or the assignment ends."""
-        life, context, trouble = self._life, self._life.context, self._trouble
+        life, context, trouble, parking = self._life, self._life.context, self._trouble, self._failures.parking
         self._suspects = 0
         rest: Batch | None = batch
         while rest is not None and life.ending is None:
+            limit = len(rest)
+            if parking.keys or parking.news:
+                parking.hear()
+                if count := parking.parked_at_head(rest):
+                    rest = await self._put_behind(rest, count)
+                    continue
+                limit = parking.free_at_head(rest)
             now = rest if trouble.error is None and not self._suspects else self._again(rest)
+            if len(now) > limit:
+                now = now.slice(0, limit)
             context.attempt = trouble.attempt + 1
             if not life.begin_call() and not await life.begin_call_later():
                 return
@@ -187,6 +197,16 @@ class InOrder:
             if result.failure is not None and rest is not None:
                 at_fault = 1 if self._caller.by == "record" or result.is_named else len(now) - result.count
                 rest = await self._after_failure(rest, result.failure, at_fault, is_named=result.is_named)
+
+    async def _put_behind(self, rest: Batch, count: int) -> Batch | None:
+        """The first `count` records are of parked keys: they go to the dead letters, behind those before them. What is left."""
+        self._suspects = 0
+        parked, _ = _split(rest, count)
+        if not (written := await self._failures.put_behind(self._trouble, parked)):
+            return rest
+        done, left = _split(rest, written)
+        self._intake.finish(done)
+        return left
 
     def _again(self, rest: Batch) -> Batch:
         """What the next call gets of a batch that has failed."""
@@ -211,6 +231,8 @@ class InOrder:
         if self._care is not None:
             self._care.survived(left)
         verdict = self._failures.after(self._trouble, failure, left.slice(0, at_fault))
+        if (submitted_to := self._intake.submitted) is not None and left.first <= submitted_to:  # it was done by its own word
+            verdict = replace(verdict, failed=[replace(one, alone=True) for one in verdict.failed])
         if not await self._failures.carry_out(self._trouble, verdict):
             if self._care is not None and self._life.ending is None:
                 await self._care.begin(left.slice(0, at_fault))

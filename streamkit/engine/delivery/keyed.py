@@ -7,9 +7,10 @@ takes in what the reader offers, gives jobs to idle runners, and hears from them
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from streamkit.engine.delivery.call import Caller, Result
-from streamkit.engine.delivery.failures import Failures, Trouble, Verdict, as_error
+from streamkit.engine.delivery.failures import Failures, Trouble, as_error
 from streamkit.engine.delivery.intake import Intake
 from streamkit.engine.delivery.lanes import Job, Lane, Lanes
 from streamkit.engine.delivery.life import Life
@@ -18,7 +19,7 @@ from streamkit.engine.delivery.pace import Pace
 from streamkit.engine.delivery.runner import Aside, Awaits, Report, Runner, Said
 from streamkit.engine.delivery.sorting import Sorting
 from streamkit.engine.delivery.tracker import Item, Tracker, batch_of
-from streamkit.engine.runtime import Mailbox
+from streamkit.engine.runtime import Mailbox, Promise
 from streamkit.model import Partition, Position
 from streamkit.outcome import Reject, Retry, Stop
 
@@ -26,6 +27,8 @@ __all__ = ["Keyed"]
 
 TELL_RECORDS = 100
 """The reader is told of so many finished records at once, unless too few are left: waking it costs a system call."""
+BEHIND_RECORDS = 200
+"""So many records of one parked key are put aside at once."""
 LOOK_AGAIN_SECONDS = 0.05
 """How often the validity of the lease is looked at once it has run out."""
 
@@ -57,7 +60,7 @@ class Keyed:
         self._is_over = False
         self._freed = 0
         """So many records were finished since the reader was told."""
-        self._sorting = Sorting(intake, self._lanes, self._tracker, life.events.caught_up)
+        self._sorting = Sorting(intake, self._lanes, self._tracker, life.events.caught_up, failures.parking, self._put_behind)
         self._pace = Pace(life.limits, self._lanes, by_record=caller.by == "record")
 
     @property
@@ -125,7 +128,8 @@ class Keyed:
         """Give jobs to whoever is idle. In how many seconds to look again, or None: when something happens."""
         life, lanes = self._life, self._lanes
         now = life.runtime.monotonic()
-        lanes.wake_due(now)
+        for lane in lanes.wake_due(now, self._failures.parking.heard()):
+            self._put_behind(lane)
         if lanes.waiting_records:
             if now >= life.valid_until or life.turn.keeps_out(life):
                 return LOOK_AGAIN_SECONDS
@@ -273,7 +277,7 @@ class Keyed:
         failure = result.failure
         subject = batch_of([job.items[result.count]])
         is_rejected = isinstance(failure, Reject) and (result.is_named or self._caller.by == "record")
-        passes = is_rejected and self._life.limits.on_failure in ("dead_letter", "skip", "stop")
+        passes = is_rejected and self._life.limits.on_failure != "halt"
         if not passes and not isinstance(failure, Stop):
             self._life.events.attempt_failed(as_error(failure), 1)
             return
@@ -282,14 +286,10 @@ class Keyed:
         if verdict.do == "skip":
             self._life.events.skipped(verdict.failed)
         elif verdict.do == "put_aside":
-            self._write_aside(None, job.items, verdict)
+            alone = [replace(one, alone=True) for one in verdict.failed]  # later ones of its key are called already, perhaps
+            self._await(None, job.items, self._life.events.put_aside(alone))
         if verdict.do != "stop":
             self._failures.passed(trouble)
-
-    def _write_aside(self, lane: Lane | None, items: Sequence[Item], verdict: Verdict) -> None:
-        written = self._life.events.put_aside(verdict.failed)
-        self._asides += 1
-        written.on_done(lambda: self._reports.put(Aside(lane, items, written)))
 
     def _at_fault(self, job: Job, unfinished: Sequence[Lane], result: Result) -> set[Lane]:
         """The lane of the record that failed; all of them if the code has not said which record it was."""
@@ -339,7 +339,19 @@ class Keyed:
             self._life.events.skipped(verdict.failed)
             self._put_aside(lane, culprits)
         elif verdict.do == "put_aside":
-            self._write_aside(lane, culprits, verdict)
+            self._await(lane, culprits, self._life.events.put_aside(verdict.failed))
+
+    def _await(self, lane: Lane | None, items: Sequence[Item], written: Promise[int]) -> None:
+        """Hear when these have been put aside."""
+        self._asides += 1
+        written.on_done(lambda: self._reports.put(Aside(lane, items, written)))
+
+    def _put_behind(self, lane: Lane) -> None:
+        """A lane that rests, of a parked key: its records go to the dead letters, behind those before them."""
+        if self._life.ending is None:  # else they come again
+            items = lane.head(BEHIND_RECORDS)
+            records = self._failures.behind(self._troubles.get(lane) or Trouble(), [item.record for item in items])
+            self._await(lane, items, self._life.events.put_behind(records))
 
     def _hunt(self, lane: Lane, suspects: int) -> None:
         """One of so many records at the head is bad: try the first half of them."""
@@ -351,23 +363,33 @@ class Keyed:
         self._asides -= 1
         if self._life.context.lost:
             return
+        lane, items = aside.lane, aside.items
         try:
-            aside.written.result()
+            count = aside.written.result()
         except Exception as error:
-            if aside.lane is None:  # it was done by its own word, and cannot be held up any more
+            if lane is None:  # it was done by its own word, and cannot be held up any more
                 self._life.events.hook_failed("putting aside a record that was checkpointed before", error)
-            else:
-                trouble = self._troubles[aside.lane]
-                self._rest(aside.lane, trouble, self._failures.halt(trouble, error).wait_seconds)
-            return
-        if aside.lane is not None:
-            self._put_aside(aside.lane, aside.items)
+                return
+            trouble = self._troubles.setdefault(lane, Trouble())
+            self._rest(lane, trouble, self._failures.halt_behind(trouble, batch_of(items), error).wait_seconds)
+        else:
+            if lane is None:
+                return
+            if count < len(items):
+                self._failures.parking.forget(items[count].record)
+            self._put_aside(lane, items[:count])
 
     def _put_aside(self, lane: Lane, items: Sequence[Item]) -> None:
         """They can be found again elsewhere, so they are done. What is behind them goes on."""
-        self._done(items)
-        self._failures.passed(self._troubles.pop(lane))
-        self._hunts.pop(lane, None)
+        if items:
+            self._done(items)
+            if (trouble := self._troubles.pop(lane, None)) is not None:
+                self._failures.passed(trouble)
+            self._hunts.pop(lane, None)
         lane.alone, lane.limit = False, None
-        if self._lanes.shed(lane):
+        if not self._lanes.shed(lane):
+            return
+        if lane.key is not None and lane.key in self._failures.parking.heard():
+            self._put_behind(lane)
+        else:
             self._lanes.wake(lane)

@@ -7,7 +7,7 @@ records stay at its head until they are done, so one that waits for its retry ke
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from heapq import heappop, heappush
 from itertools import islice
 
@@ -32,6 +32,10 @@ class Lane:
         """Its next job holds no other lane's records: it has failed, or a job with it has."""
         self.limit: int | None = None
         """So many records go into its next job, in place of its share: those of the one that failed."""
+
+    def head(self, most: int) -> list[Item]:
+        """Up to so many of the oldest."""
+        return list(islice(self.items, most))
 
 
 class Job:
@@ -80,9 +84,10 @@ class Lanes:
         """Whether the next job is of one lane that is tried again."""
         return bool(self._ready) and self._ready[0][1].alone
 
-    def offer(self, items: Sequence[Item]) -> None:
-        """Records in the order of offering."""
+    def offer(self, items: Sequence[Item], parked: Container[bytes] = ()) -> list[Lane]:
+        """Records in the order of offering. The new lanes of keys that are `parked`: these rest until `wake` or `rest`."""
         keyed = self._keyed
+        held: list[Lane] = []
         for item in items:
             key = item.record.key
             lane = None if key is None else keyed.get(key)
@@ -92,13 +97,19 @@ class Lanes:
                 if key is not None:
                     keyed[key] = lane
                 lane.items.append(item)
-                self._make_ready(lane)
+                if key is not None and key in parked:
+                    lane.resting = True
+                    self.resting_records += 1
+                    held.append(lane)
+                else:
+                    self._make_ready(lane)
                 continue
             lane.items.append(item)
             if lane.resting:
                 self.resting_records += 1
             elif not lane.running:
                 self.waiting_records += 1
+        return held
 
     def take(self, limit: int) -> Job | None:
         """Up to `limit` records, those of the lanes whose first record is the oldest; None if nothing may be called."""
@@ -161,10 +172,16 @@ class Lanes:
             lane.limit = None
         self._make_ready(lane)
 
-    def wake_due(self, now: float) -> None:
-        """Those whose time has come go on, before younger ones."""
+    def wake_due(self, now: float, parked: Container[bytes] = ()) -> list[Lane]:
+        """Those whose time has come go on, before younger ones. Those of keys that are `parked` are returned, and rest."""
+        held: list[Lane] = []
         while self._resting and self._resting[0][0] <= now:
-            self.wake(heappop(self._resting)[2])
+            lane = heappop(self._resting)[2]
+            if lane.key is not None and lane.key in parked:
+                held.append(lane)
+            else:
+                self.wake(lane)
+        return held
 
     def shed(self, lane: Lane) -> bool:
         """Records at the head of a resting lane are marked without a call: they were put aside. Whether any are left."""

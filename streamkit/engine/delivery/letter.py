@@ -37,6 +37,7 @@ NAMES = tuple(
         "failed-at",
         "error",
         "earlier",
+        "parked",
     )
 )
 """Our headers, in the order in which they are written."""
@@ -72,6 +73,7 @@ class Letter(Record):
         "origin_partition",
         "origin_position",
         "origin_stream",
+        "parked",
         "worker",
     )
 
@@ -93,6 +95,8 @@ class Letter(Record):
         self.failed_at = _time(facts["failed-at"])
         self.errors = tuple(ChainedError.from_json(item) for item in _list(facts["error"]))
         self.earlier = tuple(_earlier(item) for item in _list(facts["earlier"]))
+        self.parked = "" if facts["parked"] == "no" else facts["parked"]
+        """`first` or `behind`, and the name of this letter, if its key was parked with it; else empty."""
 
     @property
     def partition(self) -> Partition:
@@ -146,6 +150,7 @@ def letter_of(failed: FailedRecord, *, group: str, worker: str, failed_at: datet
         "failed-at": failed_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "error": _compact([error.to_json() for error in chain_of(failed.error)]),
         "earlier": _compact([_earlier_json(one) for one in earlier]) if again else "[]",
+        "parked": failed.parked or "no",
     }
     ours = [(name, _bytes(facts[name.removeprefix("streamkit-")])) for name in NAMES]
     return NewRecord(record.value, key=record.key, headers=Headers((*record.headers, *ours)))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Literal
+from typing import Literal, TypeVar
 
 from streamkit.engine.delivery.messages import Ending, Limits, WorkerEvents
 from streamkit.engine.delivery.turn import Turn
@@ -15,6 +15,8 @@ from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.processing import Context
 
 __all__ = ["Life"]
+
+T = TypeVar("T")
 
 LOOK_AGAIN_SECONDS = 0.05
 
@@ -114,7 +116,7 @@ class Life:
             again = await self.meanwhile()
             await self.signal.wait(again)
 
-    async def arrives(self, promise: Promise[None]) -> bool:
+    async def arrives(self, promise: Promise[T]) -> bool:
         """Wait for what another carrier does; during a revoke too, but not after a loss: False then. Raises what it fails with."""
         promise.on_done(self.signal.set)
         while not promise.done():

@@ -58,6 +58,10 @@ class FailedRecord:
     record: Record
     error: BaseException
     attempts: int
+    alone: bool = False
+    """With ON_FAILURE=park: its key is not parked with it, because the code has said before that it was done with the record."""
+    parked: str = ""
+    """With ON_FAILURE=park: `first` or `behind`, and the name of its letter."""
 
 
 class WorkerEvents(Protocol):
@@ -69,8 +73,12 @@ class WorkerEvents(Protocol):
     def stop_asked(self, error: Exception) -> None: ...
     def caught_up(self) -> None: ...
     def hook_failed(self, hook: str, error: BaseException) -> None: ...
-    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[None]:
+    def put_aside(self, failed: Sequence[FailedRecord]) -> Promise[int]:
         """Write them to the dead-letter target; resolved when it has acknowledged all, failed with DeadLetterError."""
+
+    def put_behind(self, records: Sequence[FailedRecord]) -> Promise[int]:
+        """The same for records of parked keys, which were not called; resolved with how many were written. Fewer than all: the
+        key of the next one is not parked any more."""
 
     def skipped(self, failed: Sequence[FailedRecord]) -> None:
         """They are passed over, as ON_FAILURE=skip wants: counted and logged."""

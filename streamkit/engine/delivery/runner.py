@@ -58,7 +58,8 @@ class Aside:
     lane: Lane | None
     """None: they were done before, by the word of the code."""
     items: Sequence[Item]
-    written: Promise[None]
+    written: Promise[int]
+    """Resolved with how many of them were."""
 
 
 class RunnerContext(Context):

@@ -6,7 +6,8 @@ from collections import deque
 from collections.abc import Callable
 
 from streamkit.engine.delivery.intake import EndMark, Intake
-from streamkit.engine.delivery.lanes import Lanes
+from streamkit.engine.delivery.lanes import Lane, Lanes
+from streamkit.engine.delivery.parking import Parking
 from streamkit.engine.delivery.pressure import weight_of
 from streamkit.engine.delivery.tracker import Tracker
 from streamkit.model import Batch
@@ -20,13 +21,24 @@ TAKE_RECORDS = 200
 class Sorting:
     """Of one assignment, on the worker's carrier."""
 
-    def __init__(self, intake: Intake, lanes: Lanes, tracker: Tracker, caught_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        intake: Intake,
+        lanes: Lanes,
+        tracker: Tracker,
+        caught_up: Callable[[], None],
+        parking: Parking,
+        put_behind: Callable[[Lane], None],
+    ) -> None:
+        """`put_behind`: what becomes of a new lane whose key is parked."""
         self.end: EndMark | None = None
         """No record will follow."""
         self._inbox = intake.inbox
         self._lanes = lanes
         self._tracker = tracker
         self._caught_up = caught_up
+        self._parking = parking
+        self._put_behind = put_behind
         self._caught_up_at: deque[int] = deque()
         self._half: tuple[Batch, int] | None = None
         """A batch that is not in the lanes as a whole, and how much of it is."""
@@ -57,7 +69,9 @@ class Sorting:
         count, weight = len(batch), weight_of(batch)
         end = min(count, begin + most)
         part = batch if end - begin == count else batch.slice(begin, end)
-        self._lanes.offer(self._tracker.offer(part, weight * end // count - weight * begin // count))
+        items = self._tracker.offer(part, weight * end // count - weight * begin // count)
+        for lane in self._lanes.offer(items, self._parking.heard()):
+            self._put_behind(lane)
         self._half = (batch, end) if end < count else None
         return end - begin
 

@@ -8,7 +8,8 @@ may look at its counters, each of which has one writer. How records reach the us
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MappingProxyType
 
 from streamkit.engine.delivery.call import Caller, Exited
 from streamkit.engine.delivery.care import Suspicion
@@ -20,11 +21,12 @@ from streamkit.engine.delivery.keyed import Keyed
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Delivery, Ending, Limits, Progress, RunningCall, WorkerEvents
 from streamkit.engine.delivery.overdue import Overdue
+from streamkit.engine.delivery.parking import Parking
 from streamkit.engine.delivery.retry import UNBOUNDED_SECONDS
 from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.runtime import Carrier, Promise, Runtime
 from streamkit.errors import ConfigurationError, RetriesExhaustedError
-from streamkit.model import Batch, Partition, Position, StartPosition
+from streamkit.model import Batch, ParkedKey, Partition, Position, StartPosition
 from streamkit.processing import Context, LostContext
 
 __all__ = ["Worker"]
@@ -44,8 +46,9 @@ class Worker:
         make_room: Callable[[], None],
         suspicion: Suspicion | None = None,
         turn: Turn | None = None,
+        parked: Mapping[bytes, ParkedKey] = MappingProxyType({}),
     ) -> None:
-        """`suspicion`: owners before this one have died, perhaps of a record. `turn`: as in `Life`."""
+        """`suspicion`: owners before this one have died; `parked`: keys that they have parked. `turn`: as in `Life`."""
         self.partition = context.partition
         self.context = context
         self.ready: Promise[bool] = Promise()
@@ -56,7 +59,8 @@ class Worker:
         self._events = events
         self._life = Life(context, carrier, runtime, limits, events, turn)
         self._intake = Intake(self._life.signal, events.checkpoint_due, make_room, is_manual=caller.is_manual)
-        self._failures = Failures(self._life, caller.reject_on)
+        self.parking = Parking(self._life.signal, parked)
+        self._failures = Failures(self._life, caller.reject_on, self.parking)
         self._flushing = Flushing(self._life, caller, self._intake, self._failures)
         self._delivery: Delivery
         if limits.by_key and suspicion is None:

@@ -7,12 +7,16 @@ from typing import Any
 import pytest
 
 from streamkit.app import App
-from streamkit.assembly.dead_letter import target_of
+from streamkit.assembly.dead_letter import check_park, target_of
 from streamkit.assembly.loader import load
+from streamkit.assembly.registry import Registry
 from streamkit.assembly.sources import UNSET
+from streamkit.builtin.file import FileSettings
 from streamkit.builtin.file.producer import FileProducer
 from streamkit.engine.runtime import ThreadRuntime
 from streamkit.errors import ConfigurationError, UnsupportedError
+from streamkit.model import Capabilities
+from streamkit.plugin import Plugin
 from streamkit.processing import record_processor
 from streamkit.settings import Settings
 from tests.unit.assembly.fakes import environment, registry
@@ -103,3 +107,41 @@ def test_a_target_without_a_use_is_a_warning() -> None:
     assert warnings() == ("STREAMKIT_DEAD_LETTER (from environment): not used, because STREAMKIT_ON_FAILURE is halt",)
     assert warnings(overrides={"on_failure": "dead_letter"}) == ()
     assert warnings(overrides={"dead_letter": UNSET}) == ()
+
+
+# -- park ----------------------------------------------------------------------------------------------------------------
+
+
+def test_park_needs_a_store_that_can_say_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        check_park(settings(on_failure="park", dead_letter="file:dlq.jsonl"), Capabilities(), Registry())
+    assert str(caught.value) == "STREAMKIT_STORE: kafka cannot keep which keys are parked, and STREAMKIT_ON_FAILURE=park needs that"
+    assert "sqlite" in caught.value.fix
+
+
+def test_park_needs_a_target_that_a_replay_can_read() -> None:
+    with pytest.raises(UnsupportedError) as caught:
+        check_park(settings(on_failure="park", dead_letter="pipe:x"), Capabilities(parked_bytes=1), _with_pipe())
+    assert caught.value.setting == "STREAMKIT_DEAD_LETTER"
+    assert "can be written and not read" in str(caught.value)
+
+
+@pytest.mark.parametrize(("target", "scope"), [("file:dlq.jsonl", "cluster"), ("memory:dlq", "host"), ("memory:dlq", "cluster")])
+def test_park_needs_a_target_that_all_workers_share(target: str, scope: Any) -> None:
+    with pytest.raises(UnsupportedError, match="the letters of a key would be scattered") as caught:
+        check_park(settings(on_failure="park", dead_letter=target), Capabilities(parked_bytes=1, scope=scope), Registry())
+    assert caught.value.setting == "STREAMKIT_DEAD_LETTER"
+
+
+def test_park_starts_where_all_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(assembled(monkeypatch, on_failure="park", dead_letter="file:dlq.jsonl"), FileProducer)
+    check_park(settings(on_failure="park", dead_letter="kafka:dlq"), Capabilities(parked_bytes=1, scope="cluster"), Registry())
+    check_park(settings(on_failure="dead_letter", dead_letter="file:dlq.jsonl"), Capabilities(), Registry())
+
+
+def _with_pipe() -> Registry:
+    class Known(Registry):
+        def select(self, name: str) -> Plugin:
+            return Plugin(name="pipe", settings=FileSettings, producer="pipes:Pipe") if name == "pipe" else super().select(name)
+
+    return Known()

@@ -53,8 +53,8 @@ def test_commits_are_synced_before_they_are_answered(tmp_path: Path) -> None:
 def test_a_newer_schema_is_a_named_error_and_left_alone(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "c.db")) as connection, connection:
         connection.execute("CREATE TABLE streamkit_schema (version INTEGER NOT NULL)")
-        connection.execute("INSERT INTO streamkit_schema VALUES (3)")
-    with pytest.raises(ConfigurationError, match="schema version 3") as caught:
+        connection.execute("INSERT INTO streamkit_schema VALUES (4)")
+    with pytest.raises(ConfigurationError, match="schema version 4") as caught:
         using(tmp_path / "c.db", lambda store: store.list())
     assert "upgrade streamkit" in caught.value.fix
     with closing(sqlite3.connect(tmp_path / "c.db")) as connection:

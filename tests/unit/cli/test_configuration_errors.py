@@ -83,12 +83,10 @@ def test_a_broken_dotenv_file_names_its_line(cli: CommandLine) -> None:
 
 def test_what_is_not_built_yet_is_refused(cli: CommandLine) -> None:
     cli.file("orders.py", HANDLE)
-    answer = cli(*RUN, ON_FAILURE="park")
+    cli.monkeypatch.setattr("streamkit.settings.NOT_YET", {"bisect": "batches are retried whole"})
+    answer = cli(*RUN, BISECT="true")
     assert answer.code == 2
-    assert answer.err == (
-        "streamkit: STREAMKIT_ON_FAILURE: 'park' is not built yet; later records of its key are not kept back; dead_letter puts the "
-        "failed one aside\n  fix: unset STREAMKIT_ON_FAILURE\n"
-    )
+    assert answer.err == ("streamkit: STREAMKIT_BISECT: True is not built yet; batches are retried whole\n  fix: unset STREAMKIT_BISECT\n")
 
 
 @pytest.mark.parametrize(

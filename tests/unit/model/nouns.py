@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
-from streamkit.model import Checkpoint, Partition, PlainRecord, Position, StartPosition
+from streamkit.model import Checkpoint, ParkedKey, Partition, PlainRecord, Position, StartPosition
 
 __all__ = ["checkpoints", "known_positions", "positions", "records", "starts"]
 
@@ -40,6 +40,9 @@ checkpoints = st.builds(
     partitions_at_start=st.none() | st.integers(min_value=1),
     pending=st.none() | positions,
     pending_state=st.binary(max_size=20),
+    parked=st.dictionaries(
+        st.binary(max_size=9), st.builds(ParkedKey, st.text(max_size=9), st.lists(st.text(max_size=9)).map(tuple)), max_size=3
+    ),
 )
 
 

@@ -61,9 +61,10 @@ def test_what_is_no_processor_is_refused_as_in_an_app() -> None:
     assert "@record_processor" in caught.value.fix
 
 
-def test_settings_that_are_not_built_are_refused_as_in_an_app() -> None:
+def test_settings_that_are_not_built_are_refused_as_in_an_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamkit.settings.NOT_YET", {"bisect": "batches are retried whole"})
     with pytest.raises(UnsupportedError):
-        Harness(handle, on_failure="park")
+        Harness(handle, bisect=True)
 
 
 def test_values_pairs_and_whole_records_may_be_delivered() -> None:

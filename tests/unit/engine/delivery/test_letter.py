@@ -90,6 +90,7 @@ def test_the_headers_say_all_that_is_known() -> None:
         "streamkit-attempts": "3",
         "streamkit-failed-at": "2025-01-31T09:00:00.123456+00:00",
         "streamkit-earlier": "[]",
+        "streamkit-parked": "no",
     }
     assert chain == [{"type": "OSError", "message": "no database"}]
 

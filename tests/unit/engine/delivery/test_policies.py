@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from streamkit.errors import BrokerUnavailableError, DeadLetterError, RetriesExhaustedError, UnsupportedError
+from streamkit.errors import BrokerUnavailableError, DeadLetterError, RetriesExhaustedError
 from streamkit.model import Batch, Record
 from streamkit.outcome import Outcome, Reject, Retry, Stop
 from streamkit.processing import Context, Processor, processor, record_processor
@@ -76,11 +76,6 @@ def test_a_hook_cannot_be_put_aside() -> None:
     with Harness(Never, on_failure="dead_letter", retry_attempts=2) as h:
         assert isinstance(h.halted, RetriesExhaustedError)
         assert h.dead_letters == []
-
-
-def test_park_is_refused_by_name() -> None:
-    with pytest.raises(UnsupportedError, match="'park' is not built yet"):
-        Harness(failing({}), on_failure="park")
 
 
 # -- the dead letter cannot be written -----------------------------------------------------------------------------------
