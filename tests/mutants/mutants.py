@@ -279,9 +279,9 @@ MUTANTS = (
     ),
     Mutant(
         "what is safe is saved before a call that hangs ends the drain",
-        KEYED,
-        "            if self._running:\n                life.events.checkpoint_due()",
-        "            if False:\n                life.events.checkpoint_due()",
+        ASSIGNMENT,
+        'if ending.kind == "revoked" and self._entry.worker.calls():',
+        "if False:",
         (KEYS + "test_a_call_that_hangs_holds_up_its_key_alone_and_what_is_safe_is_saved_at_the_drain",),
     ),
     Mutant(

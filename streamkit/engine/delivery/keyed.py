@@ -97,8 +97,6 @@ class Keyed:
                 await self._pause(self._dispatch())
                 self._hear()
                 self._sorting.take_in()
-            if self._running:
-                life.events.checkpoint_due()  # there may be no other time: a call that hangs holds up the last save of all
             while self._running or (self._asides and not life.context.lost):
                 await self._pause(None)
                 self._hear()
@@ -249,7 +247,7 @@ class Keyed:
         self._intake.advance(progress)
         self._sorting.look_whether_caught_up()
         if self._life.ending is not None:
-            self._life.events.checkpoint_due()  # as above
+            self._life.events.checkpoint_due()  # there may be no other time: a call that hangs holds up the last save of all
         if self._awaited and progress.position is not None and min(self._awaited) <= progress.position:
             self._awaited = {position for position in self._awaited if progress.position < position}
             self._life.events.checkpoint_due()
