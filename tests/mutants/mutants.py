@@ -830,7 +830,7 @@ MUTANTS = (
         CHECKPOINTER,
         "            self._count(entry.worker, wanted.count)\n        self._ask_flush(entry, now)",
         "            pass\n        self._ask_flush(entry, now)",
-        (FIVE + "test_a_checkpoint_in_the_middle_of_a_call_does_not_use_up_the_window",),
+        (FIVE + "test_a_batch_that_is_saved_from_within_its_call_does_not_use_up_the_window",),
     ),
     Mutant(
         "a retry delivers only what lies after the last checkpoint",

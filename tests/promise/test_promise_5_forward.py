@@ -173,6 +173,19 @@ def test_a_checkpoint_in_the_middle_of_a_call_does_not_use_up_the_window(virtual
     virtual.until(lambda: virtual.saved() == after(19))
 
 
+def test_a_batch_that_is_saved_from_within_its_call_does_not_use_up_the_window(virtual: MemoryWorld) -> None:
+    """Its last position is in the store before its records are done: there is nothing more to save, but they count as saved."""
+
+    @processor
+    async def handle(batch: Batch, context: Context) -> None:
+        await context.checkpoint()
+
+    virtual.create(1)
+    virtual.start(handle, max_in_flight=10, max_batch=10)
+    virtual.write([*TEN, *TEN])
+    virtual.until(lambda: virtual.saved() == after(19))
+
+
 def test_revoked_may_checkpoint(virtual: MemoryWorld) -> None:
     class Late(Processor):
         checkpoint = "manual"
