@@ -21,7 +21,7 @@ from tests.conformance.leases import fresh, listed, take
 from tests.conformance.stores import after, partition
 
 KEY = ("memory", "g", "orders", "0")
-OLD = '{"at": "after 1:41:0:", "epoch": 0, "incarnation": "c/1", "partition": "0", "stream": "orders", "version": 1}'
+OLD = '{"at": "after 1:41:0:", "epoch": 0, "incarnation": "c/1", "owner": "w", "partition": "0", "stream": "orders", "version": 1}'
 NEWER = OLD.replace("1:41", "1:42")
 
 Test = Callable[[SqliteStore], Awaitable[object]]
