@@ -186,7 +186,7 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     taken = group.until(lambda: len(group.since(killed, "assigned")) >= len(mine), "the take-over")
     assert taken - killed <= LEASE + 2 + SLACK
     time.sleep(2 * POLL)
-    assert moved(group.since(killed, "assigned")) == mine
+    check_moves(group.since(killed, "assigned"), mine)
     assert group.since(killed, "lost") == []
 
     # One is suspended past its lease: what it had goes on elsewhere, and it may neither deliver nor save when it wakes up.
@@ -202,7 +202,7 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     group.until(lambda: len([line for line in group.since(continued, "lost") if line.worker == "w1"]) == len(mine), "it knows")
     group.until(lambda: group.loads() == [10] * 10, "level again")
     time.sleep(2 * POLL)
-    assert moved([line for line in group.since(stopped, "assigned") if line.seconds < continued]) == mine
+    check_moves([line for line in group.since(stopped, "assigned") if line.seconds < continued], mine)
     back = group.since(continued, "assigned")
     assert (len(back), len(set(moved(back))), {line.worker for line in back}) == (10, 10, {"w1"})
     epochs = {partition: lease.epoch for partition, lease in before.items()}
@@ -215,10 +215,19 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     group.until(lambda: len(group.since(told, "assigned")) >= len(mine), "the take-over from who stops")
     assert max(line.seconds for line in group.since(told, "assigned")) - told <= 2 + SLACK
     assert group.processes["w2"].wait(30) == 0
-    assert moved(group.since(told, "assigned")) == mine
+    check_moves(group.since(told, "assigned"), mine)
 
     # And in all this, nothing was delivered by two at once for longer than a call, and epochs only rose.
     check_one_at_a_time(group.lines())
+
+
+def check_moves(assigned: Sequence[Line], mine: Sequence[str]) -> None:
+    """Everything of who is gone has moved, and nothing has moved twice. Observers see its leases run out one after the other, so the
+    first takers may have one too many: that one is handed on, and it is another one."""
+    found = moved(assigned)
+    assert len(found) == len(set(found)), f"moved twice: {[p for p, times in Counter(found).items() if times > 1]}"
+    assert set(mine) <= set(found)
+    assert len(found) <= len(mine) + 2, found
 
 
 def check_one_at_a_time(lines: list[Line]) -> None:
