@@ -108,15 +108,19 @@ class ObserversAside(Observers):
             self._dropped += 1
 
     async def _run(self, waiting: Mailbox[tuple[str, tuple[object, ...]] | None]) -> None:
+        is_closing = False
         while True:
-            while waiting.items:
+            while waiting.items and not is_closing:
                 if (item := waiting.items.popleft()) is None:
-                    return
-                method, args = item
-                super()._tell(method, *args)
+                    is_closing = True  # what was dropped is said first
+                else:
+                    method, args = item
+                    super()._tell(method, *args)
             if self._reported < self._dropped:
                 count, self._reported = self._dropped - self._reported, self._dropped
                 _log.warning("%d events were not told to observers: they did not keep up", count)
+            if is_closing:
+                return
             await waiting.signal.wait()
 
     async def close(self) -> None:
