@@ -79,6 +79,8 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
     if code.facts.prepares:
         _check_prepares(capabilities, settings.store or settings.broker, registry)
     aside = ObserversAside(observers, runtime)
+    for context in contexts:
+        context.observer = aside
     parts = Parts(
         settings=settings,
         code=code,
@@ -145,6 +147,7 @@ def _make(
         raise UnsupportedError(
             f"plugin {name} is no {kind}", setting=f"STREAMKIT_{kind.upper()}", fix="`streamkit plugins` lists what each one offers"
         )
-    context = EngineContext(runtime, name, broker=loaded.settings.broker, group=loaded.settings.group, worker=worker)
+    settings = loaded.settings
+    context = EngineContext(runtime, name, broker=settings.broker, group=settings.group, worker=worker, streams=settings.stream)
     make = cast("Callable[[object, EngineContext], object]", registry.load_factory(name, factory))
     return make(loaded.sections[name], context), context

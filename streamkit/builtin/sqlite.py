@@ -17,11 +17,10 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from streamkit.builtin import fencing, leasing
 from streamkit.builtin.sqlite_rows import SqliteRows, migrate
 from streamkit.errors import CheckpointError, ConfigurationError, StoreThrottledError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Lease, Partition
-from streamkit.plugin import Adapter, AdapterContext, Claim, Duration, Grant, LeaseStore, Plugin, hookimpl
+from streamkit.plugin import Adapter, AdapterContext, Claim, Duration, Grant, LeaseStore, Plugin, fencing, hookimpl, leasing
 
 __all__ = ["SqliteSettings", "SqliteStore", "streamkit_plugin"]
 

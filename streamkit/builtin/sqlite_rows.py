@@ -14,9 +14,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import cast
 
-from streamkit.builtin import fencing
 from streamkit.errors import ConfigurationError, StoreUnavailableError
 from streamkit.model import Checkpoint, Partition
+from streamkit.plugin import fencing
 
 __all__ = ["SqliteRows", "migrate"]
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from streamkit.engine.runtime import Runtime
-from streamkit.plugin import AdapterContext
+from streamkit.model import Partition
+from streamkit.plugin import AdapterContext, Observer
 
 __all__ = ["EngineContext"]
 
@@ -16,10 +17,13 @@ T = TypeVar("T")
 class EngineContext(AdapterContext):
     """One for each adapter."""
 
-    def __init__(self, runtime: Runtime, adapter: str, *, broker: str, group: str, worker: str) -> None:
+    def __init__(self, runtime: Runtime, adapter: str, *, broker: str, group: str, worker: str, streams: Sequence[str] = ()) -> None:
         self.broker = broker
         self.group = group
         self.worker = worker
+        self.streams = streams
+        self.observer = Observer()
+        """Who is told what the adapter has noticed; set when the observers are made."""
         self._runtime = runtime
         self._calls = runtime.blocking(f"{adapter}-io")
 
@@ -31,6 +35,9 @@ class EngineContext(AdapterContext):
 
     async def call_blocking(self, function: Callable[..., T], *args: object) -> T:
         return await self._calls.call(function, *args)
+
+    def noticed(self, partition: Partition, what: str, records: int = 1) -> None:
+        self.observer.on_noticed(partition, what, records)
 
     def stop(self) -> None:
         """End the thread of the blocking calls."""

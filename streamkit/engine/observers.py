@@ -20,7 +20,7 @@ MAX_EVENTS = 10_000
 """So many wait before those are dropped that come with everyday work."""
 MAX_RARE_EVENTS = 10 * MAX_EVENTS
 """So many before any other is: a record put aside, a halt, a loss."""
-ROUTINE = frozenset({"on_checkpointed", "on_checkpoint_failed", "on_attempt_failed"})
+ROUTINE = frozenset({"on_checkpointed", "on_checkpoint_failed", "on_attempt_failed", "on_noticed"})
 CLOSE_SECONDS = 5.0
 
 
@@ -78,6 +78,9 @@ class Observers(Observer):
 
     def on_blocked(self, what: str, seconds: float, stack: str) -> None:
         self._tell("on_blocked", what, seconds, stack)
+
+    def on_noticed(self, partition: Partition, what: str, records: int) -> None:
+        self._tell("on_noticed", partition, what, records)
 
     def on_problem(self, subject: str, error: BaseException) -> None:
         self._tell("on_problem", subject, error)

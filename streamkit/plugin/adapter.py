@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from pydantic import BaseModel
+
+from streamkit.model import Partition
 
 __all__ = ["Adapter", "AdapterContext"]
 
@@ -23,6 +25,8 @@ class AdapterContext(ABC):
     """`STREAMKIT_GROUP`: whose checkpoints these are."""
     worker: str
     """`STREAMKIT_WORKER`: this process's name, unique in the group."""
+    streams: Sequence[str]
+    """`STREAMKIT_STREAM`: names as they were given; a leading `^` is a regular expression."""
 
     @abstractmethod
     def monotonic(self) -> float:
@@ -35,6 +39,15 @@ class AdapterContext(ABC):
     @abstractmethod
     async def call_blocking(self, function: Callable[..., T], *args: object) -> T:
         """Run a blocking call on the one thread that the engine keeps for this adapter, in the order of the calls."""
+
+    @abstractmethod
+    def noticed(self, partition: Partition, what: str, records: int = 1) -> None:
+        """Say that something happened to so many records that an operator should know of, though nothing has failed: what could
+        not be taken apart is delivered whole, what belongs to another partition is passed over. From any thread.
+
+        `what` is one of a few fixed texts: it is the label of a metric, and of a line of the log at the 1st, 10th,
+        100th, … record of a stream.
+        """
 
 
 class Adapter(Generic[S]):

@@ -56,5 +56,8 @@ class Observer:
         """`what` (the engine's control thread, or the user's loop) could not run for so long: somebody held the interpreter
         lock, or blocked the loop. `stack` says who, as far as that is known. Told once a minute at most."""
 
+    def on_noticed(self, partition: Partition, what: str, records: int) -> None:
+        """An adapter has met so many records that an operator should know of; nothing has failed (`AdapterContext.noticed`)."""
+
     def on_problem(self, subject: str, error: BaseException) -> None:
         """Something else went wrong: a hook raised, a broker or a store cannot be reached. `subject` says what."""

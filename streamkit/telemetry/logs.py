@@ -21,6 +21,9 @@ _log = logging.getLogger("streamkit")
 class LogObserver(Observer):
     """One line for each change, with partition, epoch and position as fields."""
 
+    def __init__(self) -> None:
+        self._noticed: dict[tuple[str, str], int] = {}
+
     def on_assigned(self, partition: Partition, epoch: int) -> None:
         _log.info("%s assigned, epoch %d", partition, epoch, extra=_fields(partition, epoch=epoch))
 
@@ -76,6 +79,13 @@ class LogObserver(Observer):
 
     def on_blocked(self, what: str, seconds: float, stack: str) -> None:
         _log.error("%s could not run for %.1fs, because of this:\n%s", what, seconds, stack)
+
+    def on_noticed(self, partition: Partition, what: str, records: int) -> None:
+        of_stream = (partition.stream, what)
+        before = self._noticed.get(of_stream, 0)
+        self._noticed[of_stream] = before + records
+        if len(str(before)) < len(str(before + records)) or not before:
+            _log.warning("%s: %d records of %s so far: %s", partition, before + records, partition.stream, what, extra=_fields(partition))
 
     def on_problem(self, subject: str, error: BaseException) -> None:
         _log.warning("%s: %s: %s", subject, type(error).__name__, error)

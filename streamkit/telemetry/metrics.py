@@ -46,6 +46,12 @@ METRICS = (
     Metric("streamkit_rebalances_total", "counter", "Partitions that came or went: assigned, revoked, lost, ended.", (*LABELS, "what")),
     Metric("streamkit_stuck_total", "counter", "Calls that ran for longer than STREAMKIT_STUCK_AFTER."),
     Metric("streamkit_blocked_total", "counter", "Times that the engine or the user's loop was kept from running.", APP_LABELS),
+    Metric(
+        "streamkit_noticed_total",
+        "counter",
+        "Records that an adapter has said something about.",
+        (*LABELS, "what"),
+    ),
     Metric("streamkit_checkpoint_age_seconds", "gauge", "Time since the last checkpoint was saved, or since the partition was assigned."),
     Metric("streamkit_in_flight_records", "gauge", "Records above the saved checkpoint that were read, done or not."),
     Metric("streamkit_lag_records", "gauge", "Records between the processor and the tip; missing where the broker does not say."),
@@ -95,9 +101,9 @@ class EventCounts(Observer):
                 del self._departed[one], self._counts[one]
         return self._counts.setdefault(partition, _Counts())
 
-    def _count(self, partition: Partition, name: str, label: str = "") -> None:
+    def _count(self, partition: Partition, name: str, label: str = "", number: int = 1) -> None:
         events = self._of(partition).events
-        events[name, label] = events.get((name, label), 0) + 1
+        events[name, label] = events.get((name, label), 0) + number
 
     def _left(self, partition: Partition, what: str) -> None:
         self._count(partition, "streamkit_rebalances_total", what)
@@ -130,6 +136,9 @@ class EventCounts(Observer):
 
     def on_stuck(self, partition: Partition, seconds: float, stack: str) -> None:
         self._count(partition, "streamkit_stuck_total")
+
+    def on_noticed(self, partition: Partition, what: str, records: int) -> None:
+        self._count(partition, "streamkit_noticed_total", what, records)
 
     def on_blocked(self, what: str, seconds: float, stack: str) -> None:
         self.blocked += 1

@@ -12,7 +12,6 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from streamkit.builtin import fencing
 from streamkit.errors import CheckpointPositionError, FencedError, StoreUnavailableError
 from streamkit.model import Batch, Capabilities, Checkpoint, Partition, PlainRecord, Position, Record, StartPosition
 from streamkit.plugin import (
@@ -31,6 +30,7 @@ from streamkit.plugin import (
     Producer,
     Reader,
     Revoked,
+    fencing,
 )
 
 __all__ = ["Script", "ScriptedBroker", "ScriptedMembership", "ScriptedProducer", "ScriptedStore"]

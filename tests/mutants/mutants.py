@@ -65,12 +65,12 @@ HANGING = "tests/promise/test_promise_4_hanging.py::"
 ONE_GROUP = "tests/promise/test_promise_4_one_group.py::"
 STOP = "tests/promise/test_promise_1_stop.py::"
 STOPPING = "engine/stopping.py"
-FENCING = "builtin/fencing.py"
+FENCING = "plugin/fencing.py"
 LETTER = "engine/delivery/letter.py"
 LETTERS = "tests/unit/engine/delivery/test_letter.py::"
 REPLAY = "tests/unit/cli/test_dead_letters.py::"
 LINES = "tests/unit/builtin/test_file_producer.py::"
-LEASING = "builtin/leasing.py"
+LEASING = "plugin/leasing.py"
 LEASES = "tests/conformance/test_lease_stores.py::"
 HAND_OVER = "tests/conformance/test_lease_stores_hand_over.py::"
 MARKERS = "engine/markers.py"
@@ -382,7 +382,7 @@ MUTANTS = (
         FENCING,
         "epoch=max(epoch, row.epoch + 1),",
         "epoch=max(epoch, row.epoch),",
-        ("tests/unit/builtin/test_fencing.py",),
+        ("tests/unit/plugin/test_fencing.py",),
     ),
     Mutant(
         "nothing is saved after a loss",
@@ -788,7 +788,7 @@ MUTANTS = (
         FENCING,
         "        _forward(stored.at, checkpoint)\n",
         "",
-        ("tests/unit/builtin/test_fencing.py",),
+        ("tests/unit/plugin/test_fencing.py",),
     ),
     Mutant(
         "a checkpoint behind the last one is an error",

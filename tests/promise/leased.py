@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from streamkit.builtin.leasing import lease_of
 from streamkit.engine.ownership.lease import LeaseOwnership
 from streamkit.model import Lease, Partition
+from streamkit.plugin.leasing import lease_of
 from tests.promise.targets import noting
 from tests.promise.world import STREAM, Member, MemoryWorld
 

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from streamkit.builtin.fencing import Row
 from streamkit.builtin.memory import MemoryLog
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
+from streamkit.plugin.fencing import Row
 from streamkit.processing import Context
 
 __all__ = ["Broken", "Entry", "Ledger", "WatchedRows"]

@@ -14,7 +14,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Literal
 
-from streamkit.builtin import fencing
 from streamkit.builtin.memory import MemoryBroker, MemoryLog, MemorySettings, MemoryStore, membership, reader
 from streamkit.builtin.memory.coordinator import Coordinator
 from streamkit.builtin.memory.faults import Faults
@@ -34,7 +33,7 @@ from streamkit.errors import (
     ThrottledError,
 )
 from streamkit.model import Checkpoint, Partition
-from streamkit.plugin import Adapter, CheckpointStore, Observer
+from streamkit.plugin import Adapter, CheckpointStore, Observer, fencing
 from streamkit.settings import Settings
 from streamkit.testing.virtual import VirtualRuntime
 from tests.simulation.keyed import KEYED_KINDS, KeyLedger

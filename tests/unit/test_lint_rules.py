@@ -151,7 +151,7 @@ def test_the_rule_about_the_environment_bites(line: str) -> None:
         "from streamkit.engine.runtime import Promise",
         "from streamkit import engine",
         "import streamkit.assembly.loader",
-        "from streamkit.builtin.fencing import Row",
+        "from streamkit.builtin.sqlite import SqliteStore",
         "from streamkit.model.record import _ListBatch",
     ],
 )

@@ -29,6 +29,7 @@ class Context(AdapterContext):
 
     broker = "kafka"
     worker = "w1"
+    streams = ("orders",)
 
     def __init__(self, group: str = "") -> None:
         self.group = group
@@ -38,6 +39,9 @@ class Context(AdapterContext):
 
     def unix_time(self) -> float:
         return time.time()
+
+    def noticed(self, partition: Partition, what: str, records: int = 1) -> None:
+        raise AssertionError(f"{partition}: {what}")
 
     async def call_blocking(self, function: Callable[..., T], *args: object) -> T:
         return function(*args)

@@ -16,12 +16,11 @@ from pathlib import Path
 from typing import TypeVar
 from urllib.parse import quote
 
-from streamkit.builtin import fencing
 from streamkit.builtin.file.disk import acquire, sync_folder
 from streamkit.builtin.file.settings import FileSettings
 from streamkit.errors import CheckpointError, ConfigurationError, StoreUnavailableError
 from streamkit.model import Capabilities, Checkpoint, Partition
-from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant
+from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant, fencing
 
 __all__ = ["FileStore"]
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from threading import Lock, RLock
 
-from streamkit.builtin.fencing import Row
 from streamkit.builtin.memory.coordinator import Coordinator
 from streamkit.builtin.memory.faults import Faults
 from streamkit.builtin.memory.topic import Shape, Topic
 from streamkit.errors import StreamGoneError
 from streamkit.model import Partition, PlainRecord
+from streamkit.plugin.fencing import Row
 
 __all__ = ["MemoryLog", "Rows"]
 

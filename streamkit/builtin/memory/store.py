@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from streamkit.builtin import fencing, leasing
 from streamkit.builtin.memory.faults import Operation
 from streamkit.builtin.memory.log import MemoryLog
 from streamkit.builtin.memory.settings import MemorySettings
 from streamkit.errors import CheckpointPositionError, ConfigurationError, FencedError, StoreNotReadyError
 from streamkit.model import Capabilities, Checkpoint, Lease, Partition
-from streamkit.plugin import Adapter, AdapterContext, Claim, Grant, LeaseStore
+from streamkit.plugin import Adapter, AdapterContext, Claim, Grant, LeaseStore, fencing, leasing
 
 __all__ = ["MemoryStore"]
 

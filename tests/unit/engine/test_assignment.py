@@ -183,7 +183,7 @@ def test_a_pending_checkpoint_is_given_to_initialize_and_kept_by_later_saves() -
     made = plain()
     with Harness(made, assigned=False) as h:
         stored = Checkpoint(P0, StartPosition.EARLIEST, pending=Position(7), pending_state=b"state", partitions_at_start=1)
-        from streamkit.builtin.fencing import Row
+        from streamkit.plugin.fencing import Row
 
         h.script.rows[P0] = Row(4, "w", stored)
         h.deliver(b"a")

@@ -24,6 +24,7 @@ NAMES = [
     "streamkit_rebalances_total",
     "streamkit_stuck_total",
     "streamkit_blocked_total",
+    "streamkit_noticed_total",
     "streamkit_checkpoint_age_seconds",
     "streamkit_in_flight_records",
     "streamkit_lag_records",
@@ -59,9 +60,12 @@ def test_each_event_is_counted_under_its_partition() -> None:
     counts.on_checkpoint_failed(saved, StoreUnavailableError("down"))
     counts.on_stuck(P0, 300.0, "")
     counts.on_blocked("the loop", 3.0, "")
+    counts.on_noticed(P0, "damaged", 3)
+    counts.on_noticed(P0, "damaged", 2)
     counts.on_lost(P0, 1, "taken")
     assert counted(counts) == {
         ("streamkit_blocked_total",): 1,
+        ("streamkit_noticed_total", "0", "damaged"): 5,
         ("streamkit_failures_total", "0"): 2,
         ("streamkit_checkpoints_total", "0"): 1,
         ("streamkit_checkpoint_failures_total", "0"): 1,

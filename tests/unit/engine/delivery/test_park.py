@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from streamkit.builtin import fencing
 from streamkit.engine import markers
 from streamkit.engine.delivery.letter import Letter, original_of
 from streamkit.engine.requests import release_request
 from streamkit.errors import BrokerUnavailableError, DeadLetterError, RetriesExhaustedError
 from streamkit.model import Batch, ParkedKey, Partition, PlainRecord, Position, Record
 from streamkit.outcome import Reject
+from streamkit.plugin import fencing
 from streamkit.processing import Context, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.rig import Notes, failing, values

@@ -8,10 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamkit.builtin import fencing, leasing
 from streamkit.errors import CheckpointPositionError, FencedError
 from streamkit.model import Lease
-from streamkit.plugin import Grant
+from streamkit.plugin import Grant, fencing, leasing
 from tests.conformance.stores import after, partition
 
 OWNERS = ("a", "b", "c")

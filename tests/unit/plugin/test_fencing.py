@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamkit.builtin import fencing
 from streamkit.errors import CheckpointPositionError, FencedError
 from streamkit.model import Checkpoint, Partition, StartPosition
-from streamkit.plugin import Grant
+from streamkit.plugin import Grant, fencing
 from tests.conformance.stores import after, partition
 
 actions = st.lists(

@@ -11,7 +11,7 @@ from typing import cast
 
 from streamkit.errors import CheckpointPositionError, ConfigurationError, FencedError
 from streamkit.model import Checkpoint, Partition, StartPosition
-from streamkit.plugin import Claim, Grant
+from streamkit.plugin.store import Claim, Grant
 
 __all__ = ["Row", "checked", "claim_of", "claimed", "forgotten", "known", "overwritten", "same_incarnation", "saved"]
 

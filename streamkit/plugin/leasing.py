@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from streamkit.builtin.fencing import Row, checked, known, same_incarnation
 from streamkit.errors import FencedError
 from streamkit.model import Lease, Partition
-from streamkit.plugin import Grant
+from streamkit.plugin.fencing import Row, checked, known, same_incarnation
+from streamkit.plugin.store import Grant
 
 __all__ = ["created", "handed_over", "is_unchanged", "lease_of", "released", "renewed", "taken", "with_children"]
 
