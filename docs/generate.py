@@ -44,7 +44,7 @@ PROMISES = (
 )
 SHOWN = {"broker": "kafka", "stream": "orders", "group": "billing", "kafka": {"bootstrap_servers": "localhost:9092"}}
 """What the README sets before it shows the contract."""
-PLUGINS = ("memory", "file", "sqlite", "kafka")
+PLUGINS = ("memory", "file", "sqlite", "kafka", "kinesis", "dynamodb")
 NOTE = "<!-- Made by docs/generate.py from the code. Change the code, then run `just docs`. -->\n"
 
 _FORMS = {

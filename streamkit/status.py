@@ -200,6 +200,7 @@ def _partition(one: PartitionStatus) -> dict[str, object]:
         "position": str(one.position) if one.position is not None else None,
         "saved": str(one.saved) if one.saved is not None else None,
         "in_flight": one.in_flight,
+        "parked": one.parked,
         "lag_records": one.lag_records,
         "lag_seconds": _rounded(one.lag_seconds),
         "problem": one.problem,
@@ -235,6 +236,7 @@ def _samples(app: AppView) -> Iterator[Sample]:
             "streamkit_in_flight_records": one.in_flight,
             "streamkit_lag_records": one.lag_records,
             "streamkit_lag_seconds": one.lag_seconds,
+            "streamkit_parked_keys": one.parked,
             "streamkit_halted": int(one.state == "halted"),
             "streamkit_stuck": int(one.state == "stuck"),
         }

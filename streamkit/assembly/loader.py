@@ -38,14 +38,16 @@ def load(
     overrides: Mapping[str, object] = MappingProxyType({}),
     dotenv: Path | None = None,
     config: Path | None = None,
+    also: Sequence[str] = (),
 ) -> Loaded:
-    """Read, select plugins, check. `overrides` is what `App` was given; `dotenv` and `config` come from the command line.
+    """Read, select plugins, check. `overrides` is what `App` was given; `dotenv` and `config` come from the command line; `also`
+    names plugins that no setting selects, and whose settings are wanted.
 
     Raises ConfigurationError: the one that is wrong, with its own class, or one that lists them all, a line for each. What is
     not built yet is not refused here (`settings.refuse_not_yet`), so that `streamkit explain` can show it.
     """
     given = _gather(environment, overrides, dotenv, config)
-    plugins, errors = _select(registry, given)
+    plugins, errors = _select(registry, given, also)
     names = sort_names(given, {plugin.name: plugin.settings for plugin in plugins}, registry.names)
     names.core.setdefault("worker", Given(f"{socket.gethostname()}-{os.getpid()}", DEFAULT))
     errors += names.errors
@@ -72,9 +74,9 @@ def _gather(environment: Mapping[str, str], overrides: Mapping[str, object], dot
     return {name: given for name, given in merge(first, secrets, toml).items() if given.value is not UNSET}
 
 
-def _select(registry: Registry, given: Mapping[str, Given]) -> tuple[list[Plugin], list[ConfigurationError]]:
-    """The plugins that BROKER, STORE and DEAD_LETTER name, each once."""
-    plugins: dict[str, Plugin] = {}
+def _select(registry: Registry, given: Mapping[str, Given], also: Sequence[str]) -> tuple[list[Plugin], list[ConfigurationError]]:
+    """The plugins that BROKER, STORE and DEAD_LETTER name, and those of `also`, each once."""
+    plugins = {name: registry.select(name) for name in also}
     errors: list[ConfigurationError] = []
     for field, role in _SELECTING.items():
         variable = variable_of(field)

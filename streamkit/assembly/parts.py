@@ -22,10 +22,10 @@ from streamkit.engine.runtime import Runtime
 from streamkit.engine.supervisor import Parts
 from streamkit.errors import PluginLoadError, UnsupportedError
 from streamkit.model import Capabilities
-from streamkit.plugin import Adapter, Broker, CheckpointStore, Observer, Producer
+from streamkit.plugin import Adapter, Broker, CheckpointStore, Exchange, Observer, Producer
 from streamkit.settings import refuse_not_yet, variable_of
 
-__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_producer", "open_store"]
+__all__ = ["Assembled", "assemble", "load_settings", "open_broker", "open_exchange", "open_producer", "open_store"]
 
 
 @dataclass(slots=True)
@@ -50,9 +50,10 @@ def load_settings(
     overrides: Mapping[str, object] | None = None,
     dotenv: Path | None = None,
     config: Path | None = None,
+    also: Sequence[str] = (),
 ) -> Loaded:
     """The only place that reads the process's environment."""
-    return load(registry, environment=dict(os.environ), overrides=overrides or {}, dotenv=dotenv, config=config)
+    return load(registry, environment=dict(os.environ), overrides=overrides or {}, dotenv=dotenv, config=config, also=also)
 
 
 def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence[Observer], runtime: Runtime) -> Assembled:
@@ -122,7 +123,7 @@ def open_store(
     if registry.select(name).store is None:
         stores = ", ".join(plugin.name for plugin in registry.describe() if plugin.store)
         raise UnsupportedError(
-            f"{name} keeps no checkpoints without its group", setting="STREAMKIT_STORE", fix=f"set it to one of {stores}"
+            f"{name} keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix=f"set it to one of {stores}"
         )
     made, context = _make(loaded, registry, runtime, worker, name, "store")
     if not isinstance(made, CheckpointStore) or not isinstance(made, Adapter):
@@ -138,6 +139,16 @@ def open_producer(loaded: Loaded, registry: Registry, runtime: Runtime, worker: 
     return made, context
 
 
+def open_exchange(
+    loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, plugin: str, factory: str
+) -> tuple[Exchange[Any], EngineContext]:
+    """What knows another program's checkpoints, not yet connected."""
+    made, context = _made_by(factory, loaded, registry, runtime, worker, plugin)
+    if not isinstance(made, Exchange):
+        raise PluginLoadError(f"exchange {factory} is a {type(made).__name__}, which is not a streamkit.plugin.Exchange")
+    return made, context
+
+
 def _make(
     loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, name: str, kind: Literal["broker", "store", "producer"]
 ) -> tuple[object, EngineContext]:
@@ -147,6 +158,10 @@ def _make(
         raise UnsupportedError(
             f"plugin {name} is no {kind}", setting=f"STREAMKIT_{kind.upper()}", fix="`streamkit plugins` lists what each one offers"
         )
+    return _made_by(factory, loaded, registry, runtime, worker, name)
+
+
+def _made_by(factory: str, loaded: Loaded, registry: Registry, runtime: Runtime, worker: str, name: str) -> tuple[object, EngineContext]:
     settings = loaded.settings
     context = EngineContext(runtime, name, broker=settings.broker, group=settings.group, worker=worker, streams=settings.stream)
     make = cast("Callable[[object, EngineContext], object]", registry.load_factory(name, factory))

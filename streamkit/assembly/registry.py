@@ -123,6 +123,22 @@ class Registry:
         """All plugins, by name. Imports every one of them, and reports what does not work in place of raising it."""
         return tuple(self._describe(offer) for name in self.names for offer in self._offers[name])
 
+    def exchange(self, name: str) -> tuple[Plugin, str]:
+        """The plugin that knows the checkpoints of the program of that name, and the factory. Imports all plugins.
+
+        Raises `UnsupportedError` if none does.
+        """
+        known: dict[str, tuple[Plugin, str]] = {}
+        for description in self.describe():
+            if not description.error:
+                plugin = self.select(description.name)
+                known.update((one, (plugin, factory)) for one, factory in plugin.exchanges.items())
+        if name in known:
+            return known[name]
+        near = closest(name, list(known))
+        fix = f"did you mean {near}?" if near else f"those that are known: {', '.join(sorted(known)) or 'none'}"
+        raise UnsupportedError(f"no installed plugin knows the checkpoints of {name!r}", fix=fix)
+
     def check_pending(self) -> None:
         """Raise PluginLoadError if a plugin implements a hook that does not exist."""
         try:

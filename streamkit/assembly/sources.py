@@ -8,13 +8,11 @@ beside our files ends the start. What is left for us is short. Values are checke
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
-from dotenv.parser import parse_stream
 from pydantic import BaseModel
 
 from streamkit.errors import ConfigurationError
@@ -70,6 +68,8 @@ def from_dotenv(path: Path | None) -> Source:
     """A file of `NAME=value` lines; a missing one is an empty one. `${…}` is not filled in. A later line wins."""
     if path is None or not path.is_file():
         return {}
+    from dotenv.parser import parse_stream  # imported late, as is tomllib below: most processes are given no file
+
     bindings = list(parse_stream(StringIO(_read_text(path, setting=""))))
     for binding in bindings:
         if binding.error:
@@ -102,6 +102,8 @@ def from_toml(file: Given | None) -> Source:
     path = _path_of(file)
     if file is None or path is None:
         return {}
+    import tomllib
+
     try:
         content = tomllib.loads(_read_text(path, setting=setting, origin=file.origin))
     except tomllib.TOMLDecodeError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from streamkit.engine.parked import after_a_claim
 from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition
 
@@ -49,5 +50,7 @@ def adopted(read: Sequence[Checkpoint], there: Iterable[Partition], stored: Mapp
             )
         partition = replace(known, extra={**wanted.extra, **known.extra}, incarnation=known.incarnation or wanted.incarnation)
         before = stored.get(wanted)
-        result.append(replace(checkpoint, partition=partition, owner="", epoch=before.epoch if before else 0))
+        # Its owner may have died, and nobody will see that any more.
+        parked = after_a_claim(checkpoint.parked, partition, checkpoint.epoch) if checkpoint.owner else checkpoint.parked
+        result.append(replace(checkpoint, partition=partition, owner="", epoch=before.epoch if before else 0, parked=parked))
     return result

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +18,12 @@ import typer
 
 from streamkit.cli.checkpoint_lines import adopted, parsed
 from streamkit.cli.connection import Connection, connect
+from streamkit.cli.foreign import WATCH_SECONDS, Watch, export_to, store, taken_over
 from streamkit.cli.output import ConfigFile, JsonFlag, examples, print_json, print_table, remark
 from streamkit.cli.owners import refusal
+from streamkit.engine.parked import after_a_claim, inherited, still_parked
 from streamkit.errors import ConfigurationError
-from streamkit.model import Checkpoint, Partition, Position, StartPosition
+from streamkit.model import Checkpoint, ParkedKey, Partition, Position, StartPosition
 
 __all__ = ["application"]
 
@@ -33,10 +35,14 @@ SET_EXAMPLES = examples(
     "streamkit checkpoints set --all 2025-01-31T09:00:00Z",
     "streamkit checkpoints set orders/3 1200",
 )
-EXPORT_EXAMPLES = examples("streamkit checkpoints export > positions.jsonl")
+EXPORT_EXAMPLES = examples(
+    "streamkit checkpoints export > positions.jsonl",
+    "streamkit checkpoints export --to kcl --table orders-app",
+)
 IMPORT_EXAMPLES = examples(
     "streamkit checkpoints import positions.jsonl --dry-run",
     "streamkit checkpoints export | STREAMKIT_STORE=sqlite streamkit checkpoints import -",
+    "streamkit checkpoints import --from kcl --table orders-app",
 )
 
 _POSITION = re.compile(r"(\d+)(?:\.(\d+))?")
@@ -88,8 +94,26 @@ def set_checkpoints(
 
 
 @application.command("export", epilog=EXPORT_EXAMPLES)
-def export_checkpoints(config: ConfigFile = None) -> None:
-    """Write the stored checkpoints of STREAMKIT_GROUP, of every stream, to stdout: one JSON object a line, all that is kept."""
+def export_checkpoints(
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="PROGRAM", help="As another program keeps them: kcl.", show_default=False)
+    ] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", help="With --to: put them into that program's table.", show_default=False)
+    ] = None,
+    watch: Watch = WATCH_SECONDS,
+    force: Annotated[bool, typer.Option("--force", help="With --table: do it even if a worker may be running.")] = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write the stored checkpoints of STREAMKIT_GROUP to stdout, one JSON object a line: all that is kept, of every stream.
+
+    With --to, the rows of another program, of STREAMKIT_STREAM: to stdout, or straight into its table. Stop all workers first.
+    """
+    if to is not None:
+        export_to(to, table, config, watch=watch, force=force)
+        return
+    if table is not None:
+        raise ConfigurationError(f"--table {table} goes with --to", fix="add --to kcl, or leave it out")
     with connect(config) as connection:
         for checkpoint in connection.checkpoints():
             print(checkpoint.to_text())
@@ -97,19 +121,34 @@ def export_checkpoints(config: ConfigFile = None) -> None:
 
 @application.command("import", epilog=IMPORT_EXAMPLES)
 def import_checkpoints(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `export` has written; - reads stdin.", show_default=False)],
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="What `export` has written; - reads stdin.", show_default=False)
+    ] = None,
+    source: Annotated[str | None, typer.Option("--from", metavar="PROGRAM", help="From another program: kcl.", show_default=False)] = None,
+    table: Annotated[
+        str | None, typer.Option("--table", metavar="NAME", help="With --from: that program's table.", show_default=False)
+    ] = None,
+    watch: Watch = WATCH_SECONDS,
     force: Annotated[bool, typer.Option("--force", help="Do it even if a worker may be running: its work since is done again.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change, and change nothing.")] = False,
     config: ConfigFile = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Put checkpoints where a file says: into another store, for another group, or back. Stop the group's workers first."""
-    read = _read(file)
-    with connect(config) as connection:
+    """Put checkpoints where a file says: into another store, for another group, or back. Stop the group's workers first.
+
+    With --from, where another program was, by its table or by a file of its rows. Its workers must be stopped, too.
+    """
+    if (file is None) == (table is None) or (table is not None and source is None):
+        raise ConfigurationError("it is not said what to import", fix="name a FILE, or a --table with --from")
+    read = _read(file) if file is not None and source is None else []
+    with connect(config, exchange=source) as connection:
         stored = {checkpoint.partition: checkpoint for checkpoint in connection.checkpoints()}
-        new = adopted(read, connection.partitions(), stored)
+        if source is not None:
+            new = taken_over(connection, source, stored, table=table, file=file, watch=watch, force=force or dry_run)
+        else:
+            new = adopted(read, connection.partitions(), stored)
         changes = [_Change(stored.get(checkpoint.partition), checkpoint) for checkpoint in new]
-        _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json)
+        _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json, put=store if source is not None else _overwrite)
 
 
 def _read(file: Path) -> list[Checkpoint]:
@@ -130,14 +169,26 @@ class _Change:
     after: Checkpoint
 
 
-def _write(connection: Connection, changes: Sequence[_Change], *, force: bool, dry_run: bool, as_json: bool) -> None:
+def _overwrite(connection: Connection, checkpoints: Sequence[Checkpoint]) -> None:
+    for checkpoint in checkpoints:
+        connection.overwrite(checkpoint)
+
+
+def _write(
+    connection: Connection,
+    changes: Sequence[_Change],
+    *,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    put: Callable[[Connection, Sequence[Checkpoint]], None] = _overwrite,
+) -> None:
     """Nothing is written beside a living worker, unless forced; and nothing at all on trial."""
     refused = None if force else refusal(connection)
     if refused is not None and not dry_run:
         raise refused
     if not dry_run:
-        for change in changes:
-            connection.overwrite(change.after)
+        put(connection, [change.after for change in changes])
     _show(changes, as_json)
     if dry_run:
         remark("nothing was changed (--dry-run)" + (f"; without it this would be refused: {refused}" if refused is not None else ""))
@@ -203,10 +254,23 @@ def _changes(connection: Connection, chosen: Sequence[Partition], start: StartPo
             epoch=before.epoch if before else 0,
             partitions_at_start=counts.get(partition.stream),
             group_started=min((c.group_started for c in stored if c.group_started is not None), default=None),
-            parked=before.parked if before else {},  # their letters are still to be replayed
+            parked=_parked(partition, by_partition),
         )
         changes.append(_Change(before, after))
     return changes
+
+
+def _parked(partition: Partition, stored: Mapping[Partition, Checkpoint]) -> Mapping[bytes, ParkedKey]:
+    """The letters of these keys are still to be replayed. What has not begun gets what its parents have parked now: with a position of
+    its own it counts as begun, and their rows may go."""
+    before = stored.get(partition)
+    own = before.parked if before is not None else {}
+    if before is not None and before.owner:  # it may have died, and nobody will see that any more
+        own = after_a_claim(own, partition, before.epoch)
+    if before is not None and before.at.kind == "after":
+        return own
+    parents = (stored.get(Partition(partition.stream, parent)) for parent in partition.parents)
+    return inherited(own, [parent.parked for parent in parents if parent is not None])
 
 
 def _show(changes: Sequence[_Change], as_json: bool) -> None:
@@ -225,5 +289,5 @@ def _json(checkpoint: Checkpoint) -> dict[str, object]:
         "owner": checkpoint.owner,
         "epoch": checkpoint.epoch,
         "metadata": checkpoint.metadata,
-        "parked": len(checkpoint.parked),
+        "parked": len(still_parked(checkpoint.parked)),
     }

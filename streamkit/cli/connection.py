@@ -15,14 +15,15 @@ from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 from streamkit.assembly.loader import Loaded
 from streamkit.assembly.ownership import ownership_of
-from streamkit.assembly.parts import load_settings, open_broker, open_store
+from streamkit.assembly.parts import load_settings, open_broker, open_exchange, open_store
 from streamkit.assembly.registry import Registry
 from streamkit.cli.output import DOTENV, remark
 from streamkit.cli.reading import read_records
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.runtime import ThreadRuntime
+from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Lease, Partition, Position, Record, StartPosition
-from streamkit.plugin import Adapter, Broker, CheckpointStore, LeaseStore
+from streamkit.plugin import Adapter, Broker, CheckpointStore, Exchange, Exported, Foreign, Grant, LeaseStore
 
 __all__ = ["Connection", "connect", "load_for_command"]
 
@@ -38,9 +39,11 @@ class _CountsMembers(Protocol):
     async def members(self) -> int: ...
 
 
-def load_for_command(registry: Registry, config: Path | None, overrides: Mapping[str, object] = MappingProxyType({})) -> Loaded:
+def load_for_command(
+    registry: Registry, config: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), also: Sequence[str] = ()
+) -> Loaded:
     """The settings as every command reads them: the process's environment, .env of the current folder, `--config`."""
-    loaded = load_settings(registry, overrides=overrides, dotenv=DOTENV, config=config)
+    loaded = load_settings(registry, overrides=overrides, dotenv=DOTENV, config=config, also=also)
     for warning in loaded.warnings:
         remark(f"warning: {warning}")
     return loaded
@@ -50,7 +53,14 @@ class Connection:
     """A broker and a store that are open. Every method blocks until the answer is there, and raises what the adapter does."""
 
     def __init__(
-        self, loaded: Loaded, ownership: str, runtime: ThreadRuntime, broker: Broker[Any], store: CheckpointStore, counter: object
+        self,
+        loaded: Loaded,
+        ownership: str,
+        runtime: ThreadRuntime,
+        broker: Broker[Any],
+        store: CheckpointStore,
+        counter: object,
+        exchange: tuple[str, Exchange[Any]] | None = None,
     ) -> None:
         self.settings = loaded.settings
         self.capabilities = broker.capabilities
@@ -59,13 +69,25 @@ class Connection:
         self._broker = broker
         self._store = store
         self._counter = counter
+        self._exchange = exchange
 
     def _call(self, name: str, coroutine: Coroutine[object, object, T]) -> T:
         return self._runtime.io.call(name, coroutine).result()
 
-    def partitions(self) -> Sequence[Partition]:
-        """Those of STREAMKIT_STREAM, as discovery finds them."""
-        return self._call("discover", self._broker.discover(self.settings.stream, self.settings.start))
+    @property
+    def exchange(self) -> Exchange[Any]:
+        """What knows another program's checkpoints, if `connect` was told which one."""
+        assert self._exchange is not None
+        return self._exchange[1]
+
+    def is_store(self, found: Foreign) -> bool:
+        """Whether these rows are what this group's own store keeps."""
+        assert self._exchange is not None
+        return found.is_store and self.settings.store == self._exchange[0]
+
+    def partitions(self, start: StartPosition | None = None) -> Sequence[Partition]:
+        """Those of STREAMKIT_STREAM, as discovery finds them for `start`; None: for STREAMKIT_START."""
+        return self._call("discover", self._broker.discover(self.settings.stream, start or self.settings.start))
 
     def tips(self, partitions: Sequence[Partition]) -> Sequence[Position | None]:
         """The newest position of each; None where there is no record."""
@@ -89,6 +111,25 @@ class Connection:
         """Put a checkpoint there, and raise the epoch."""
         self._call("overwrite", self._store.overwrite(checkpoint))
 
+    def create(self, leases: Sequence[Lease]) -> bool:
+        """Add leases that nobody owns, if the store keeps any; those that exist stay as they are. False if it keeps none."""
+        if not isinstance(self._store, LeaseStore):
+            return False
+        self._call("create", self._store.create(leases))
+        return True
+
+    def has_table(self, table: str) -> bool:
+        """Whether the other program has a table of that name."""
+        return self._call("exists", self.exchange.exists(table))
+
+    def foreign(self, table: str, partitions: Sequence[Partition]) -> Foreign:
+        """What another program has stored."""
+        return self._call("read", self.exchange.read(table, partitions, self.settings.start))
+
+    def give(self, table: str, leases: Sequence[Lease]) -> Exported:
+        """Put rows into another program's table."""
+        return self._call("write", self.exchange.write(table, leases))
+
     def ask(self, partition: Partition, request: str) -> None:
         """Leave a request for whoever owns the partition."""
         self._call("ask", self._store.ask(partition, request))
@@ -97,17 +138,32 @@ class Connection:
         """Those that are not answered yet."""
         return self._call("requests", self._store.requests())
 
-    def own(self, partition: Partition, change: Callable[[Checkpoint], Checkpoint]) -> None:
-        """Change a checkpoint that nobody owns, as its owner for a moment. Raises FencedError if somebody has come meanwhile."""
-        claim = self._call("claim", self._store.claim(partition, "dead-letters", 0))
-        if claim.checkpoint is None:
-            return
-        changed = replace(change(claim.checkpoint), epoch=claim.epoch)
-        (answer,) = self._call("save", self._store.save([(changed, claim.grant)]))
-        if isinstance(answer, Exception):
-            raise answer
-        if isinstance(self._store, LeaseStore):
-            self._call("release", self._store.release([(partition, answer)]))
+    def own(self, partitions: Sequence[Partition], change: Callable[[Sequence[Checkpoint]], Sequence[Checkpoint]]) -> Sequence[Partition]:
+        """Change checkpoints that nobody owns, as their owner for a moment; `change` is called once they are ours, and answers for each.
+        Those of which somebody else has become the owner meanwhile are returned, and are as they were."""
+        claims = {partition: self._call("claim", self._store.claim(partition, "dead-letters", 0)) for partition in partitions}
+        held = {partition: claim.grant for partition, claim in claims.items()}
+        try:
+            owned = [replace(claim.checkpoint, epoch=claim.epoch) for claim in claims.values() if claim.checkpoint is not None]
+            changed = change(owned)
+            answers = self._call("save", self._store.save([(one, held[one.partition]) for one in changed]))
+            return self._fenced(held, [one.partition for one in changed], answers)
+        finally:
+            if isinstance(self._store, LeaseStore):
+                self._call("release", self._store.release(list(held.items())))
+
+    def _fenced(self, held: dict[Partition, Grant], saved: Sequence[Partition], answers: Sequence[Grant | Exception]) -> list[Partition]:
+        """Which of these were refused; with the grants of the others `held` goes on. Raises what else was answered."""
+        fenced = []
+        for partition, answer in zip(saved, answers, strict=True):
+            if isinstance(answer, FencedError):
+                fenced.append(partition)
+                del held[partition]
+            elif isinstance(answer, Exception):
+                raise answer
+            else:
+                held[partition] = answer
+        return fenced
 
     def read(self, starts: Mapping[Partition, StartPosition], see: Callable[[Record], bool]) -> None:
         """Show `see` each record from there on, until it answers False or everything that is there has been read."""
@@ -123,10 +179,13 @@ class Connection:
 
 
 @contextmanager
-def connect(config: Path | None, overrides: Mapping[str, object] = MappingProxyType({})) -> Iterator[Connection]:
-    """Open what the settings name, and close it whatever happens."""
+def connect(
+    config: Path | None, overrides: Mapping[str, object] = MappingProxyType({}), exchange: str | None = None
+) -> Iterator[Connection]:
+    """Open what the settings name, and close it whatever happens; `exchange`: and what knows the checkpoints of that program."""
     registry = Registry()
-    loaded = load_for_command(registry, config, overrides)
+    plugin, factory = registry.exchange(exchange) if exchange is not None else (None, "")
+    loaded = load_for_command(registry, config, overrides, also=(plugin.name,) if plugin is not None else ())
     runtime = ThreadRuntime()
     with ExitStack() as stack:
         stack.enter_context(_quiet_logs())
@@ -140,7 +199,12 @@ def connect(config: Path | None, overrides: Mapping[str, object] = MappingProxyT
         if loaded.settings.store not in (None, loaded.settings.broker) and registry.select(loaded.settings.broker).store is not None:
             counter, context = open_store(loaded, registry, runtime, worker, of_broker=True)
             _open(stack, runtime, cast("Adapter[Any]", counter), context)
-        yield Connection(loaded, ownership_of(loaded.settings, registry, broker), runtime, broker, store, counter)
+        foreign: tuple[str, Exchange[Any]] | None = None
+        if plugin is not None:
+            made, context = open_exchange(loaded, registry, runtime, worker, plugin.name, factory)
+            _open(stack, runtime, made, context)
+            foreign = (plugin.name, made)
+        yield Connection(loaded, ownership_of(loaded.settings, registry, broker), runtime, broker, store, counter, foreign)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from streamkit.assembly.registry import Registry
 from streamkit.cli.connection import Connection, connect, load_for_command
 from streamkit.cli.letters import error_text, find, first, json_of, name_of, printable, replay_overrides, starts, summary_of, text_of
 from streamkit.cli.output import DOTENV, ConfigFile, JsonFlag, examples, print_json, print_table, remark
+from streamkit.cli.owners import refusal
 from streamkit.cli.parked import release
 from streamkit.cli.run import Target
 from streamkit.cli.target import app_of, raised_by_user_code
@@ -204,7 +205,8 @@ def _waiting(
 
     def see(record: Record) -> bool:
         nonlocal count
-        if record.position <= to[record.partition]:
+        tip = to[record.partition]
+        if tip.sequence is None or record.position <= tip:  # a broker that cannot tell its tips: all that is there
             count += 1
             last[record.partition] = record.position
         return True
@@ -223,9 +225,12 @@ def _put(connection: Connection, partition: Partition, at: StartPosition) -> Non
 
 
 def _refuse_beside_others(connection: Connection) -> None:
+    """Of a replay with static ownership nobody can tell."""
+    group, fix = connection.settings.group, "wait for its end, or stop it"
     if connection.members():
-        group = connection.settings.group
-        raise OwnershipError(f"a replay is running: group {group} has members", fix="wait for its end, or stop it")
+        raise OwnershipError(f"a replay is running: group {group} has members", fix=fix)
+    if connection.ownership == "lease" and (refused := refusal(connection)) is not None:
+        raise OwnershipError(f"a replay is running: {refused}", fix=fix) from refused
 
 
 def _letters(count: int) -> str:

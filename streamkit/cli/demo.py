@@ -56,7 +56,7 @@ def handle(record: Record, context: Context) -> None:
     print(record.key, record.value)
 """
 COMMANDS = """\
-streamkit sandbox kafka --topic orders     # prints settings to paste into another terminal
+streamkit sandbox kafka --stream orders    # prints settings to paste into another terminal
 streamkit explain orders:handle            # what it will do, and what it promises
 streamkit run orders:handle
 """

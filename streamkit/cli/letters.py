@@ -68,18 +68,32 @@ def replay_overrides(config: Path | None, given: Mapping[str, object]) -> dict[s
         "checkpoint_interval": "200ms",  # for those that were done while the one before was being saved
         **dict.fromkeys(_OF_THE_APP, UNSET),
     }
-    if not issubclass(registry.load_factory(plugin, broker), GroupBroker):
-        overrides["ownership"] = "static"
     if settings.store in (None, settings.broker) or _is_forgetful(registry, settings.store):
         overrides |= _store_beside(loaded, plugin, name, given)
+    if not issubclass(registry.load_factory(plugin, broker), GroupBroker):
+        store = overrides.get("store", settings.store)
+        overrides["ownership"] = "lease" if _keeps_leases(registry, plugin if store is UNSET else str(store)) else "static"
+        if overrides["ownership"] == "lease":
+            del overrides["lease_duration"]
     return overrides
 
 
 def _is_forgetful(registry: Registry, store: str) -> bool:
     """Whether the store dies with its process: the next replay would begin anew."""
+    capabilities = _capabilities(registry, store)
+    return capabilities is not None and capabilities.scope == "process"
+
+
+def _keeps_leases(registry: Registry, store: str) -> bool:
+    """Whether it can be seen that a replay is running: then there are never two, and nothing is discarded beside one."""
+    capabilities = _capabilities(registry, store)
+    return capabilities is not None and capabilities.leases
+
+
+def _capabilities(registry: Registry, store: str) -> Capabilities | None:
     factory = registry.select(store).store
     capabilities = getattr(registry.load_factory(store, factory), "capabilities", None) if factory is not None else None
-    return isinstance(capabilities, Capabilities) and capabilities.scope == "process"
+    return capabilities if isinstance(capabilities, Capabilities) else None
 
 
 def _store_beside(loaded: Loaded, plugin: str, name: str, given: Mapping[str, object]) -> dict[str, object]:

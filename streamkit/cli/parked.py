@@ -7,9 +7,8 @@ process is the owner for as long as one save takes, fenced like any other.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from streamkit.cli.connection import Connection, connect
@@ -17,19 +16,15 @@ from streamkit.cli.letters import first, replay_overrides, starts
 from streamkit.cli.output import remark
 from streamkit.cli.owners import refusal
 from streamkit.engine.delivery.letter import Letter, original_of
-from streamkit.engine.markers import is_replayed
+from streamkit.engine.parked import Replayed, is_replayed, still_parked, without
 from streamkit.engine.requests import release_request
-from streamkit.errors import FencedError
-from streamkit.model import Checkpoint, Partition, Record, StartPosition
+from streamkit.model import Checkpoint, Partition, Position, Record, StartPosition
 
 __all__ = ["Released", "release"]
 
 LOOK_SECONDS = 0.1
 PATIENCE_SECONDS = 5.0
 """So long an owner may take to answer, beyond the two checkpoint intervals in which it looks."""
-
-Replayed = Mapping[bytes, set[str]]
-"""For each key the last of its letters that were dealt with, one of each partition that wrote any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class Released:
     left: int
     """Keys that are still parked."""
     more: bool
-    """Letters wait that no replay has dealt with."""
+    """Another round may help: there are letters that no replay has dealt with, or an owner that has come meanwhile."""
 
 
 def release(config: Path | None, given: Mapping[str, object]) -> Released:
@@ -49,68 +44,83 @@ def release(config: Path | None, given: Mapping[str, object]) -> Released:
         before = _parked(app)
         if not before:
             return Released(0, 0, more=False)
-        group, streams = app.settings.group, {partition.stream for partition in before}
-        keys = {key for checkpoint in before.values() for key in checkpoint.parked}
         with connect(config, replay_overrides(config, given)) as letters:
-            replayed = _dealt_with(letters, lambda letter: letter.group == group and letter.origin_stream in streams and letter.key in keys)
-            wanted = {p: {key: replayed[key] for key in checkpoint.parked if key in replayed} for p, checkpoint in before.items()}
-            _tell(app, {partition: found for partition, found in wanted.items() if found})
-            left = sum(len(checkpoint.parked) for checkpoint in _parked(app).values())
-            more = bool(first(letters, starts(letters), 1))
-    return Released(sum(len(checkpoint.parked) for checkpoint in before.values()) - left, left, more)
+            replayed = _replayed(letters, app.settings.group)
+            wanted = {partition: replayed.of(checkpoint.parked) for partition, checkpoint in before.items()}
+            _tell(app, letters, {partition: found for partition, found in wanted.items() if found})
+            after = _parked(app)
+            is_news = any(before[partition].parked != checkpoint.parked for partition, checkpoint in after.items() if partition in before)
+            more = is_news or bool(first(letters, starts(letters), 1))
+    left = _keys(after)
+    return Released(len(_keys(before) - left), len(left), more)
 
 
 def _parked(app: Connection) -> dict[Partition, Checkpoint]:
     """What has ended is not asked: its children have what it has parked."""
-    return {c.partition: c for c in app.checkpoints() if c.parked and not c.at.is_end}
+    return {c.partition: c for c in app.checkpoints() if still_parked(c.parked) and not c.at.is_end}
 
 
-def _dealt_with(letters: Connection, is_ours: Callable[[Letter], bool]) -> dict[bytes, set[str]]:
-    """All of the target is read, up to where replays have come: a letter that was dealt with long ago may be the last of its key."""
-    ends = {c.partition: c.at.position for c in letters.checkpoints() if c.at.kind == "after" and c.at.position is not None}
-    last: dict[bytes, dict[tuple[str, str], str]] = {}
+def _keys(found: Mapping[Partition, Checkpoint]) -> set[tuple[str, bytes]]:
+    """Of all partitions of a stream, since both children of one that was split take what it has parked."""
+    return {(partition.stream, key) for partition, checkpoint in found.items() for key in still_parked(checkpoint.parked)}
+
+
+def _replayed(letters: Connection, group: str) -> Replayed:
+    """All of the target is read: a letter that was dealt with long ago may be the last of its key, and one that waits keeps it parked."""
+    found = Replayed(group)
+    ends = _ends(letters)
 
     def see(record: Record) -> bool:
-        if record.position <= ends[record.partition]:
-            letter = original_of(record)
-            if isinstance(letter, Letter) and letter.parked and letter.key is not None and is_ours(letter):
-                last.setdefault(letter.key, {})[letter.origin_stream, letter.origin_partition] = letter.parked.partition(" ")[2]
+        letter = original_of(record)
+        if isinstance(letter, Letter):
+            end = ends.get(record.partition)
+            found.see(letter, is_dealt_with=end is not None and record.position <= end)
         return True
 
-    begin = {p: letters.resolve(p, StartPosition.EARLIEST) for p in letters.partitions() if p in ends and _is_same(letters, p)}
-    if begin:
-        letters.read(begin, see)
-    return {key: set(found.values()) for key, found in last.items()}
+    letters.read({partition: letters.resolve(partition, StartPosition.EARLIEST) for partition in letters.partitions()}, see)
+    return found
 
 
-def _is_same(letters: Connection, partition: Partition) -> bool:
-    """The target has not been made anew since the last replay."""
-    stored = next((c.partition.incarnation for c in letters.checkpoints() if c.partition == partition), "")
-    return "" in (stored, partition.incarnation) or stored == partition.incarnation
+def _ends(letters: Connection) -> dict[Partition, Position]:
+    """How far replays have come in each partition of the target, unless it has been made anew since."""
+    stored = {checkpoint.partition: checkpoint for checkpoint in letters.checkpoints()}
+    found = {}
+    for partition in letters.partitions():
+        checkpoint = stored.get(partition)
+        if checkpoint is None or checkpoint.at.kind != "after" or checkpoint.at.position is None:
+            continue
+        incarnation = checkpoint.partition.incarnation
+        if "" in (incarnation, partition.incarnation) or incarnation == partition.incarnation:
+            found[partition] = checkpoint.at.position
+    return found
 
 
-def _tell(app: Connection, wanted: Mapping[Partition, Replayed]) -> None:
-    if not wanted:
-        return
-    if refusal(app) is None:
-        for partition, replayed in wanted.items():
-            try:
-                app.own(partition, partial(_without, replayed))
-            except FencedError:  # somebody has come meanwhile
-                app.ask(partition, release_request(replayed))
-        return
+def _tell(app: Connection, letters: Connection, wanted: Mapping[Partition, Mapping[bytes, set[str]]]) -> None:
+    """Whoever owns these, or do it ourselves."""
+    if wanted and refusal(app) is None:
+        fenced = app.own(list(wanted), lambda found: _released(letters, app.settings.group, found))
+        if app.members():  # somebody has joined meanwhile, and may have written a letter before we have fenced it
+            fenced = list(wanted)
+        wanted = {partition: replayed for partition, replayed in wanted.items() if partition in fenced}
     texts = {partition: release_request(replayed) for partition, replayed in wanted.items()}
     for partition, text in texts.items():
         app.ask(partition, text)
     until = time.monotonic() + 2 * app.settings.checkpoint_interval.total_seconds() + PATIENCE_SECONDS
-    while time.monotonic() < until:
+    while texts and time.monotonic() < until:
         waiting = app.requests()
         if not any(waiting.get(partition) == text for partition, text in texts.items()):
             return
         time.sleep(LOOK_SECONDS)
-    remark("not every owner has answered: the request waits for whoever reads the partition next")
+    if texts:
+        remark("not every owner has answered: the request waits for whoever reads the partition next")
 
 
-def _without(replayed: Replayed, checkpoint: Checkpoint) -> Checkpoint:
-    kept = {key: one for key, one in checkpoint.parked.items() if not is_replayed(one, replayed.get(key, ()))}
-    return replace(checkpoint, parked=kept)
+def _released(letters: Connection, group: str, owned: Sequence[Checkpoint]) -> Sequence[Checkpoint]:
+    """As they are saved. The target is read again: nobody else writes to it any more, so what there is now is all."""
+    replayed = _replayed(letters, group)
+    changed = []
+    for checkpoint in owned:
+        found = replayed.of(checkpoint.parked)
+        keys = [key for key, names in found.items() if is_replayed(checkpoint.parked[key], names)]
+        changed.append(replace(checkpoint, parked=without(checkpoint, keys)))
+    return changed

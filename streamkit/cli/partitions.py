@@ -12,6 +12,7 @@ from streamkit.cli.connection import Connection, connect
 from streamkit.cli.output import ConfigFile, JsonFlag, examples, print_json, print_table
 from streamkit.cli.worker_page import WorkerLine, ask_worker
 from streamkit.engine.ownership.lineage import is_gated
+from streamkit.engine.parked import still_parked
 from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
 
 __all__ = ["EXAMPLES", "PartitionView", "partitions", "views_of"]
@@ -34,6 +35,8 @@ class PartitionView:
     """Why it does not move, or what is odd about it; empty: nothing is known to hold it up."""
     owner: str = ""
     epoch: int | None = None
+    parked: int = 0
+    """How many keys are parked."""
 
 
 def partitions(config: ConfigFile = None, as_json: JsonFlag = False) -> None:
@@ -77,7 +80,10 @@ def views_of(connection: Connection, members: int | None) -> list[PartitionView]
         checkpoint = stored.get(partition)
         lag = _lag(checkpoint, tip) if countable else None
         state, reason = _stands(partition, tip, stored, rows, members, connection.settings.group)
-        views.append(_owned(PartitionView(partition, tip, checkpoint, lag, state, reason), rows.get(partition)))
+        parked = len(still_parked(checkpoint.parked)) if checkpoint is not None and not checkpoint.at.is_end else 0
+        if parked:
+            reason = "; ".join(filter(None, (reason, f"{parked} key{'s are' if parked > 1 else ' is'} parked")))
+        views.append(_owned(PartitionView(partition, tip, checkpoint, lag, state, reason, parked=parked), rows.get(partition)))
     streams = {partition.stream for partition in found}
     gone = [checkpoint for partition, checkpoint in stored.items() if partition not in found and partition.stream in streams]
     return views + [_owned(_gone(checkpoint), rows.get(checkpoint.partition)) for checkpoint in gone]
@@ -98,7 +104,14 @@ def _as_its_worker_says(view: PartitionView, worker: Mapping[Partition, WorkerLi
     line = worker.get(view.partition)
     if line is None:
         return view
-    return replace(view, state=line.state, reason=line.reason, owner=line.owner or view.owner, epoch=line.epoch or view.epoch)
+    return replace(
+        view,
+        state=line.state,
+        reason=line.reason,
+        owner=line.owner or view.owner,
+        epoch=line.epoch or view.epoch,
+        parked=line.parked,
+    )
 
 
 def _lag(checkpoint: Checkpoint | None, tip: Position | None) -> int | None:
@@ -200,4 +213,5 @@ def _json(view: PartitionView) -> dict[str, object]:
         "epoch": view.epoch,
         "state": view.state,
         "reason": view.reason,
+        "parked": view.parked,
     }

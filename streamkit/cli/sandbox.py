@@ -23,7 +23,7 @@ from streamkit.errors import ConfigurationError
 
 __all__ = ["EXAMPLES", "sandbox"]
 
-EXAMPLES = examples("streamkit sandbox --list", "streamkit sandbox kafka --topic orders --partitions 12")
+EXAMPLES = examples("streamkit sandbox --list", "streamkit sandbox kafka --stream orders --partitions 12")
 
 LOOK_UP_SECONDS = 0.5
 _INSTALL = "pip install 'streamkit[sandbox]'"
@@ -32,8 +32,8 @@ _INSTALL = "pip install 'streamkit[sandbox]'"
 def sandbox(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which server: see --list.", show_default=False)] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List the servers.")] = False,
-    topic: Annotated[str | None, typer.Option(help="Make this topic (Kafka servers).", show_default=False)] = None,
-    partitions: Annotated[int, typer.Option(min=1, max=1000, help="How many partitions that topic gets.")] = 4,
+    stream: Annotated[str | None, typer.Option(help="Make this stream (a topic of Kafka).", show_default=False)] = None,
+    partitions: Annotated[int, typer.Option(min=1, max=1000, help="How many partitions that stream gets.")] = 4,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a local server, print its settings, and keep it until Ctrl-C. The first start may download it."""
@@ -45,17 +45,24 @@ def sandbox(
         near = closest(name, servers)
         fix = f"did you mean {near}?" if near else "`streamkit sandbox --list` shows the servers"
         raise ConfigurationError(f"there is no server {name!r} in the sandbox", fix=fix)
-    if topic is not None and not name.startswith("kafka"):
-        raise ConfigurationError(f"--topic is for Kafka servers, and {name} is none", fix="leave it out")
+    server_kind = servers[name]
+    if stream is not None and server_kind.create_stream is None:
+        raise ConfigurationError(f"--stream={stream}: {name} holds no streams", fix="leave it out")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with the server
     _show_progress()
-    with _told_as_ours(), servers[name].start() as server:
+    with _told_as_ours(), server_kind.start() as server:
         settings = dict(server.settings())
-        if topic is not None:
-            _make_topic(server, topic, partitions)
-            settings |= {"STREAMKIT_STREAM": topic, "STREAMKIT_GROUP": "sandbox"}
+        if server_kind.store is not None:
+            settings |= server_kind.store(server)
+        if stream is not None:
+            server_kind.create_stream(server, stream, partitions)
+            settings |= {"STREAMKIT_STREAM": stream, "STREAMKIT_GROUP": "sandbox"}
         _show_settings(settings, as_json)
         remark(f"{name} runs until Ctrl-C; paste these lines into another terminal")
+        if server_kind.store is not None:
+            remark(
+                "checkpoints go to a file that ends with it; for others, paste a store's lines after these (`streamkit sandbox dynamodb`)"
+            )
         told = Event()
         with suppress(KeyboardInterrupt):
             while True:  # a signal that comes just before a wait begins is seen when it ends
@@ -89,13 +96,6 @@ def _show_settings(settings: Mapping[str, str], as_json: bool) -> None:
         for variable, value in settings.items():
             print(f"export {variable}={shlex.quote(value)}")
     sys.stdout.flush()
-
-
-def _make_topic(server: Any, topic: str, partitions: int) -> None:
-    if hasattr(server, "create_topic"):
-        server.create_topic(topic, partitions)
-    else:
-        importlib.import_module("streamkit_sandbox.kafka_topics").create_topic(server.bootstrap_servers, partitions, {}, topic)
 
 
 def _show_progress() -> None:

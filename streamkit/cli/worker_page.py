@@ -27,6 +27,7 @@ class WorkerLine:
     owner: str
     epoch: int
     reason: str
+    parked: int
 
 
 def ask_worker(settings: Settings) -> Mapping[Partition, WorkerLine] | None:
@@ -53,6 +54,6 @@ def _lines(partitions: Sequence[Mapping[str, object]]) -> Sequence[tuple[Partiti
     for one in partitions:
         reason = one["reason"]
         text = str(reason["text"]) if isinstance(reason, Mapping) else ""
-        line = WorkerLine(str(one["state"]), str(one["owner"]), int(str(one["epoch"])), text)
+        line = WorkerLine(str(one["state"]), str(one["owner"]), int(str(one["epoch"])), text, int(str(one.get("parked", 0))))
         found.append((Partition(str(one["stream"]), str(one["partition"])), line))
     return found

@@ -6,8 +6,9 @@ On the control thread, but for `put_aside` and `skipped`, which only post. Count
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
+from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import FailedRecord
 from streamkit.engine.house import House
 from streamkit.engine.markers import Markers
@@ -64,10 +65,17 @@ class Asides:
         self._tell(records[:count], "park")
         return count
 
-    async def write(self, failed: Sequence[FailedRecord]) -> None:
-        """To the target. Raises DeadLetterError."""
-        runtime, letters = self._house.runtime, self._house.dead_letters
+    async def write(self, failed: Sequence[FailedRecord], before: Callable[[], Awaitable[None]] | None = None) -> None:
+        """To the target. `before`: waited for before anything is sent. Raises DeadLetterError, and what `before` does."""
+        letters = self._house.dead_letters
         assert letters is not None
+        for part in letters.parts(failed):
+            if before is not None:
+                await before()
+            await self._write(letters, part)
+
+    async def _write(self, letters: DeadLetters, failed: Sequence[FailedRecord]) -> None:
+        runtime = self._house.runtime
         began = runtime.monotonic()
         self._writing.append(began)
         answered = runtime.control.signal()

@@ -124,7 +124,8 @@ class Assignment:
         house.observer.on_assigned(self.partition, self.epoch)
         if await self.worker.ready and self.ending is None:
             await house.requests.look_for(self)
-            await house.reading.add(self.worker, self._where_to_read())
+            start = self._where_to_read()
+            await house.reading.add(self.worker, start, checkpoint.record_time if start is checkpoint.at else None)
 
     def _begun(self, error: BaseException | None) -> None:
         if self.worker is None and not self.is_over and (self.ending is not None or error is None):
@@ -321,7 +322,7 @@ class Assignment:
                 fix="say where to go on: streamkit checkpoints set",
             )
         error, offers = self._read_error, self.worker.offers
-        await self._house.reading.add(self.worker, self.worker.where_to_go_on)
+        await self._house.reading.add(self.worker, self.worker.where_to_go_on, self.worker.written)
         until = self._house.runtime.monotonic() + QUIET_SECONDS
         while self.worker.offers == offers and self._house.runtime.monotonic() < until:  # that it was opened says nothing yet
             await self.pause(READ_LOOK_SECONDS)

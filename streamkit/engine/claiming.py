@@ -5,16 +5,16 @@ An assignment has one. It asks the store and the broker until they answer, or un
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
 from streamkit.engine.house import House
-from streamkit.engine.markers import inherited
 from streamkit.engine.ownership.start import first_start
+from streamkit.engine.parked import after_a_claim, inherited, still_parked
 from streamkit.errors import ConfigurationError, FencedError, StreamkitError
-from streamkit.model import Checkpoint, Partition
+from streamkit.model import Checkpoint, ParkedKey, Partition
 from streamkit.plugin import Claim, Grant
 
 __all__ = ["Claimant", "Claiming"]
@@ -113,19 +113,22 @@ class Claiming:
         return owned, grant, claim.epoch
 
     async def _with_parked(self, checkpoint: Checkpoint, grant: Grant) -> tuple[Checkpoint, Grant]:
-        """With what its parents have parked, as long as no record of this partition is done; saved before the first one is read.
-        Until one is done a parent's row is kept, so it may be asked for as often as it takes.
+        """With what is parked, and that it is ours now, both saved before the first record is read.
 
         Raises FencedError; ConfigurationError if keys are parked and ON_FAILURE does not go on with that: their order would be lost.
         """
         one, house = self._one, self._house
         failures = 0
-        while one.may_begin and one.partition.parents and checkpoint.at.kind != "after":
+        while one.may_begin and not checkpoint.at.is_end and (checkpoint.parked or _is_heir(checkpoint)):
             try:
-                parents = [Partition(one.partition.stream, parent) for parent in one.partition.parents]
-                rows = [row for row in await house.store.list() if row.partition in parents]
-                parked = inherited(checkpoint.parked, [row.parked for row in rows])
-                if parked != checkpoint.parked:
+                parked = await self._parked(checkpoint)
+                if still_parked(parked) and house.settings.on_failure != "park":
+                    raise ConfigurationError(
+                        f"{len(still_parked(parked))} keys of {one.partition} are parked, so their records are not to be called",
+                        setting="STREAMKIT_ON_FAILURE",
+                        fix="set it to park; to leave that, release them first: streamkit dead-letters replay, still with park",
+                    )
+                if parked or checkpoint.parked:  # also where nothing is new: whoever comes after us has to know that we were here
                     checkpoint = replace(checkpoint, parked=parked)
                     (answer,) = await house.store.save([(checkpoint, grant)])
                     if isinstance(answer, Exception):
@@ -136,15 +139,20 @@ class Claiming:
                 raise
             except StreamkitError as error:
                 failures += 1
-                await self._wait_after(f"finding what the parents of {one.partition} have parked", error, failures)
-        if checkpoint.parked and not checkpoint.at.is_end and house.settings.on_failure != "park":
-            raise ConfigurationError(
-                f"{len(checkpoint.parked)} keys of {one.partition} are parked, so their records are not to be called",
-                setting="STREAMKIT_ON_FAILURE",
-                fix="set it to park; to leave that, release them first: streamkit dead-letters replay, still with park",
-            )
+                await self._wait_after(f"finding what is parked in {one.partition}", error, failures)
         one.problem = None
         return checkpoint, grant
+
+    async def _parked(self, checkpoint: Checkpoint) -> Mapping[bytes, ParkedKey]:
+        """What the store says is parked. The parents are asked as long as no record of this partition is done: until one is, their rows
+        are kept. Who has been here before may have written letters that no marker names, unless it gave back in order."""
+        one, parked = self._one, checkpoint.parked
+        if not _is_heir(checkpoint):
+            parked = still_parked(parked)
+        else:
+            parents = [Partition(one.partition.stream, parent) for parent in one.partition.parents]
+            parked = inherited(parked, [row.parked for row in await self._house.store.list() if row.partition in parents])
+        return after_a_claim(parked, one.partition, checkpoint.epoch) if one.previous_owner else parked
 
     async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
         one = self._one
@@ -168,3 +176,8 @@ class Claiming:
             self._house.observer.on_problem(doing, error)
         delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10))
         await one.pause(delay * (0.5 + self._house.runtime.random() / 2))
+
+
+def _is_heir(checkpoint: Checkpoint) -> bool:
+    """What its parents have parked is not known to be in its own row yet."""
+    return bool(checkpoint.partition.parents) and checkpoint.at.kind != "after"

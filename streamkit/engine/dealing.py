@@ -7,12 +7,9 @@ from dataclasses import dataclass
 
 from streamkit.engine.checkpoint.calls import IoStoreCalls, MirroredStoreCalls, ReaderStoreCalls
 from streamkit.engine.checkpoint.checkpointer import StoreCalls
-from streamkit.engine.checkpoint.leased_calls import LeasedStoreCalls
 from streamkit.engine.discovery import Discovery
 from streamkit.engine.ownership.group import GroupOwnership
-from streamkit.engine.ownership.lease import LeaseOwnership, Surroundings, limits_of
 from streamkit.engine.ownership.protocol import Owner, Ownership
-from streamkit.engine.ownership.roster import Streams
 from streamkit.engine.ownership.static import StaticOwnership
 from streamkit.engine.parts import Parts
 from streamkit.engine.reading import Reading
@@ -46,6 +43,11 @@ class Dealing:
         return GroupOwnership(self.owner, lambda name, work: spawn(name, work, self.on_task_ended)), calls
 
     def _by_leases(self, store: LeaseStore) -> tuple[Ownership, StoreCalls]:
+        # Imported late: members of a group and static workers start without it.
+        from streamkit.engine.checkpoint.leased_calls import LeasedStoreCalls
+        from streamkit.engine.ownership.lease import LeaseOwnership, Surroundings, limits_of
+        from streamkit.engine.ownership.roster import Streams
+
         parts, settings = self.parts, self.parts.settings
         calls = LeasedStoreCalls(store, self.runtime, settings.stream)
         around = Surroundings(

@@ -12,17 +12,17 @@ is called again. That the marker names the newest letter need only be in the sto
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, Entry
 from streamkit.engine.delivery.messages import FailedRecord
 from streamkit.engine.delivery.parking import Parking
+from streamkit.engine.parked import is_replayed, name_of, still_parked
 from streamkit.engine.runtime import Promise, Runtime
 from streamkit.errors import DeadLetterError, PartitionLostError
 from streamkit.model import ParkedKey
 
-__all__ = ["MAX_KEYS", "Markers", "inherited", "is_replayed"]
+__all__ = ["MAX_KEYS", "Markers"]
 
 MAX_KEYS = 1000
 """So many keys of a partition are parked at once. More is no handful of bad orders but a bad deploy; and all of them are written
@@ -37,13 +37,14 @@ class Markers:
         self,
         entry: Entry,
         checkpointer: Checkpointer,
-        write: Callable[[Sequence[FailedRecord]], Awaitable[None]],
+        write: Callable[[Sequence[FailedRecord], Callable[[], Awaitable[None]]], Awaitable[None]],
         parking: Parking,
         most_bytes: int,
         epoch: Callable[[], int],
         runtime: Runtime,
     ) -> None:
-        """`write`: letters, to the target. `most_bytes`: of keys, in the store. `epoch`: the newest, for the names of letters."""
+        """`write`: letters, to the target; before each send it waits for what it is given, which may raise. `most_bytes`: of keys, in
+        the store. `epoch`: the newest, for the names of letters."""
         self.is_over = False
         """The partition is not ours any more: nothing is written. Set by the assignment."""
         self._runtime = runtime
@@ -53,17 +54,20 @@ class Markers:
         self._parking = parking
         self._most_bytes = most_bytes
         self._epoch = epoch
-        self._parked: dict[bytes, ParkedKey] = dict(entry.checkpoint.parked)
+        self._parked: dict[bytes, ParkedKey] = still_parked(entry.checkpoint.parked)
+        self._released = {key: one for key, one in entry.checkpoint.parked.items() if one.is_released}
+        """Of which the parents' rows still say that they are parked."""
         self._unwritten: set[bytes] = set()
         """A letter of theirs is being written, or could not be and will be written again: more may follow than anybody has read."""
         self._releasing: dict[bytes, Promise[None]] = {}
+        self._salt = f"{int(runtime.random() * 2**32):08x}"
         self._letters = 0
         self._notes = 0
 
     @property
-    def is_any(self) -> bool:
-        """Whether a key is parked."""
-        return bool(self._parked)
+    def count(self) -> int:
+        """How many keys are parked. From any thread."""
+        return len(self._parked)
 
     async def put_aside(self, failed: Sequence[FailedRecord]) -> int:
         """Records that failed for good, in order: park their keys, then write the letters. How many were written: all of them.
@@ -82,6 +86,7 @@ class Markers:
                 for key in new:
                     del self._parked[key]
                 self._unwritten -= new - before
+                self._note(Promise())  # what was refused for one key may wait to be written for another one
                 raise
             for key in new:
                 self._parking.hold(key, self._parked[key].first)
@@ -96,6 +101,9 @@ class Markers:
         Raises DeadLetterError when a letter is not acknowledged.
         """
         await self._still_ours()
+        first = records[0].record.key
+        while first is not None and (releasing := self._releasing.get(first)) is not None:
+            await releasing  # not called before it is in the store, and not at all if that fails
         parked = 0
         while parked < len(records) and records[parked].record.key in self._parked:
             parked += 1
@@ -103,13 +111,12 @@ class Markers:
             named = self._named(records[:parked], ())
             self._note(Promise())
             await self._write(named)
-        elif (key := records[0].record.key) is not None and (releasing := self._releasing.get(key)) is not None:
-            with suppress(Exception):
-                await releasing  # not called before it is in the store
         return parked
 
     async def release(self, replayed: Mapping[bytes, Collection[str]]) -> None:
         """Call these keys again, if the last letters that were replayed are the last that there are; durable when it returns."""
+        for under_way in {releasing for key in replayed if (releasing := self._releasing.get(key)) is not None}:
+            await under_way
         freed = {
             key: self._parked[key]
             for key, letters in replayed.items()
@@ -121,10 +128,14 @@ class Markers:
         for key in freed:
             del self._parked[key]
             self._releasing[key] = over
+        released = {key: replace(one, letters=()) for key, one in freed.items()}
+        self._released |= released
         try:
             await self._durable()
         except Exception:
             self._parked |= freed
+            self._released = {key: one for key, one in self._released.items() if key not in freed}
+            self._note(Promise())
             raise
         finally:
             for key in freed:
@@ -145,7 +156,7 @@ class Markers:
                 named.append(one)
                 continue
             self._letters += 1
-            name = f"{self._entry.worker.partition}/{self._epoch()}.{self._letters}"
+            name = name_of(self._entry.worker.partition, self._epoch(), self._letters, self._salt)
             parked = self._parked.get(key) or ParkedKey(one.record.id, ())
             is_first = key in first or parked.first == one.record.id
             first.discard(key)
@@ -163,8 +174,7 @@ class Markers:
             raise PartitionLostError(f"{self._entry.worker.partition} has left this worker; nothing of it is put aside here")
 
     async def _write(self, named: Sequence[FailedRecord]) -> None:
-        await self._still_ours()
-        await self._write_letters(named)
+        await self._write_letters(named, self._still_ours)
         self._unwritten.difference_update(key for one in named if (key := _key_of(one)) is not None)
 
     def _check_room(self, failed: Sequence[FailedRecord], new: Collection[bytes]) -> None:
@@ -182,7 +192,9 @@ class Markers:
     def _note(self, promise: Promise[None]) -> None:
         """Have them written with the next checkpoint at the latest."""
         self._notes += 1
-        parked = dict(self._parked)
+        if self._entry.checkpoint.at.kind == "after":  # nobody asks its parents any more
+            self._released.clear()
+        parked = {**self._released, **self._parked}
         self._checkpointer.note(self._entry, f"parked-{self._notes}", lambda notes: replace(notes, parked=parked), promise)
 
     async def _durable(self) -> None:
@@ -190,22 +202,6 @@ class Markers:
         self._note(promise)
         self._checkpointer.urge(self._entry)
         await promise
-
-
-def is_replayed(parked: ParkedKey, letters: Collection[str]) -> bool:
-    """Whether these, the last that were replayed, are the last that there are."""
-    return set(parked.letters) <= set(letters)
-
-
-def inherited(own: Mapping[bytes, ParkedKey], parents: Sequence[Mapping[bytes, ParkedKey]]) -> Mapping[bytes, ParkedKey]:
-    """What is parked in a partition that goes on for others. Which of them a key belonged to is not asked, so all letters count."""
-    found = dict(own)
-    for parked in parents:
-        for key, one in parked.items():
-            if (known := found.get(key)) is not None:
-                one = ParkedKey(known.first, tuple(dict.fromkeys((*known.letters, *one.letters))))
-            found[key] = one
-    return found
 
 
 def _key_of(failed: FailedRecord) -> bytes | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime
 from typing import Any, TypeVar
 
 from streamkit.engine.delivery.pressure import Pressure, weight_of
@@ -109,16 +110,16 @@ class Reading:
             while True:
                 self._commands.items.popleft()[1].fail(BrokerUnavailableError("the reader has ended"))
 
-    def add(self, worker: Worker, start: StartPosition) -> Promise[None]:
-        """Begin to read for this worker."""
+    def add(self, worker: Worker, start: StartPosition, written: datetime | None = None) -> Promise[None]:
+        """Begin to read for this worker. `written`: when the record of `start` was written, where that is known."""
 
         async def add() -> None:
             if worker.partition in self._gone:
                 return  # given back while this command was on its way
             self._workers[worker.partition] = worker
             self._reopenings.pop(worker.partition, None)
-            worker.go_on_from(start)
-            await self._open(worker.partition, start)
+            worker.go_on_from(start, written)
+            await self._open(worker.partition, start, written)
 
         return self.call(add)
 
@@ -304,9 +305,9 @@ class Reading:
 
     # -- failures -------------------------------------------------------------------------------------------------
 
-    async def _open(self, partition: Partition, start: StartPosition) -> None:
+    async def _open(self, partition: Partition, start: StartPosition, written: datetime | None = None) -> None:
         try:
-            await self._reader.add(partition, start)
+            await self._reader.add(partition, start, written=written)
         except BrokerError as error:
             await self._failed(Failed(partition, error))
 
@@ -326,7 +327,8 @@ class Reading:
         now = self._runtime.monotonic()
         for partition in [p for p, at in self._reopen_at.items() if at <= now]:
             del self._reopen_at[partition]
-            await self._open(partition, self._workers[partition].where_to_go_on)
+            worker = self._workers[partition]
+            await self._open(partition, worker.where_to_go_on, worker.written)
 
     async def _failed(self, event: Failed) -> None:
         worker = self._workers.get(event.partition)

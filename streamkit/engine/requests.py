@@ -14,7 +14,7 @@ from typing import Protocol
 from streamkit.engine.checkpoint.checkpointer import StoreCalls
 from streamkit.engine.markers import Markers
 from streamkit.engine.runtime import Runtime
-from streamkit.errors import StreamkitError
+from streamkit.errors import PartitionLostError, StreamkitError
 from streamkit.model import Partition
 from streamkit.settings import Settings
 
@@ -65,22 +65,29 @@ class Requests:
 
     async def look_for(self, one: Asked) -> None:
         """Before the first record: what was asked while nobody owned it comes before what would be put behind."""
-        if self._is_used and one.markers is not None and one.markers.is_any:
+        if self._is_used and one.markers is not None and one.markers.count:
             await self._look(one)
 
     async def _look(self, only: Asked | None = None) -> None:
+        failed: StreamkitError | None = None
         try:
-            for partition, text in (await self._store.requests()).items():
-                one = self._assignments.get(partition)
-                if one is None or (only is not None and one is not only) or (markers := one.markers) is None:
-                    continue
+            requests = await self._store.requests()
+        except StreamkitError as error:
+            requests, failed = {}, error
+        for partition, text in requests.items():
+            one = self._assignments.get(partition)
+            if one is None or (only is not None and one is not only) or (markers := one.markers) is None:
+                continue
+            try:
                 await markers.release(released_keys(text))
                 await self._store.answered(partition, text)
-            self._is_failing = False
-        except StreamkitError as error:
-            if not self._is_failing:
-                self._report("looking for requests", error)
-            self._is_failing = True
+            except PartitionLostError:
+                pass  # the next owner is asked
+            except StreamkitError as error:  # the other partitions are asked all the same
+                failed = error
+        if failed is not None and not self._is_failing:
+            self._report("looking for requests", failed)
+        self._is_failing = failed is not None
 
 
 def release_request(replayed: Mapping[bytes, Collection[str]]) -> str:

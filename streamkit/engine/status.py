@@ -38,7 +38,7 @@ State = Literal["waiting", "claiming", "starting", "running", "caught up", "retr
 class Reason:
     """Why a partition does not move."""
 
-    kind: Literal["parent", "claiming", "retry", "halt", "stuck", "store", "dead_letter", "checkpoint", "care"]
+    kind: Literal["parent", "claiming", "retry", "halt", "stuck", "store", "dead_letter", "checkpoint", "care", "parked"]
     text: str
     """One line for people."""
     since_seconds: float | None = None
@@ -75,6 +75,8 @@ class PartitionStatus:
     """How far `position` is behind the tip, at least."""
     reason: Reason | None = None
     """Why it does not move; None: nothing holds it up."""
+    parked: int = 0
+    """So many keys are parked: their records are put aside uncalled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +140,7 @@ def status_of(assignment: Assignment, given: Circumstances) -> PartitionStatus:
         lag_records,
         lag_seconds,
         _reason(assignment, trouble, stuck, unsaved, given),
+        _parked(assignment),
     )
 
 
@@ -207,7 +210,14 @@ def _reason(
         return Reason("checkpoint", text)
     if worker is not None and worker.is_careful:
         return Reason("care", "goes on one by one: owners of it have died or lost it without progress")
+    if parked := _parked(assignment):
+        return Reason("parked", f"goes on, but for {parked} key{'s' if parked > 1 else ''} parked: what comes of them is put aside")
     return None
+
+
+def _parked(assignment: Assignment) -> int:
+    markers = assignment.asides.markers
+    return markers.count if markers is not None else 0
 
 
 def _stuck(assignment: Assignment, stuck: Stuck, now: float) -> Reason:

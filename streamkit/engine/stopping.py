@@ -149,7 +149,7 @@ class StopWatch:
             return False
         tip = self._tips[assignment.partition]
         position = assignment.worker.progress.position
-        return tip is None or (position is not None and position >= tip) or _is_past(assignment.start, tip)
+        return tip is None or (position is not None and _is_known(tip) and position >= tip) or _is_past(assignment.start, tip)
 
 
 def _is_busy(assignment: Assignment) -> bool:
@@ -165,8 +165,13 @@ def _stands_still(assignment: Assignment) -> bool:
     return assignment.halted is not None and (assignment.worker is None or not assignment.worker.goes_on)
 
 
+def _is_known(tip: Position) -> bool:
+    """Where the broker cannot tell it, only the reader can say that it has caught up."""
+    return tip.is_end or tip.sequence is not None
+
+
 def _is_past(at: StartPosition | None, tip: Position) -> bool:
     """Whether going on from there would bring nothing up to `tip`."""
-    if at is None or at.position is None:
-        return False
+    if at is None or at.position is None or not _is_known(tip):
+        return at is not None and at.is_end
     return at.position >= tip if at.kind == "after" else at.position > tip

@@ -24,7 +24,13 @@ class ParkedKey:
     """The id of the record that failed."""
     letters: tuple[str, ...]
     """The last letter that was written, or is about to be: each one has a name that no other has. Several where a partition
-    goes on for more than one parent: then all of them have to be replayed."""
+    goes on for more than one parent, or after an owner that has died: all of them have to be replayed. None: it is not parked any
+    more, whatever the checkpoints of the partition's parents say."""
+
+    @property
+    def is_released(self) -> bool:
+        """Not parked any more."""
+        return not self.letters
 
 
 @dataclass(frozen=True, slots=True)

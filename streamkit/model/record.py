@@ -198,7 +198,13 @@ class Batch(ABC):
     @staticmethod
     def of(records: Iterable[Record], *, received: float = 0.0, lag_records: int | None = None) -> Batch:
         """A batch of finished record objects. Raises ValueError if empty, of several partitions, or not strictly rising."""
-        return _ListBatch(tuple(records), received, lag_records)
+        batch = _ListBatch(tuple(records), received, lag_records)
+        for before, record in pairwise(batch):
+            if record.partition is not before.partition and record.partition != before.partition:
+                raise ValueError(f"a batch of {before.partition} cannot hold a record of {record.partition}")
+            if not before.position < record.position:
+                raise ValueError(f"{record.partition}: position {record.position} after {before.position}")
+        return batch
 
     @staticmethod
     def join(batches: Sequence[Batch]) -> Batch:
@@ -207,17 +213,14 @@ class Batch(ABC):
 
 
 class _ListBatch(Batch):
-    __slots__ = ("_lag_records", "_records")
+    __slots__ = ("_bytes", "_lag_records", "_records")
 
     def __init__(self, records: tuple[Record, ...], received: float, lag_records: int | None) -> None:
+        """`records` have been looked at by `Batch.of`; slices of them need not be again."""
         if not records:
             raise ValueError("a batch has at least one record")
-        for before, record in pairwise(records):
-            if record.partition != before.partition:
-                raise ValueError(f"a batch of {before.partition} cannot hold a record of {record.partition}")
-            if not before.position < record.position:
-                raise ValueError(f"{record.partition}: position {record.position} after {before.position}")
         self._records = records
+        self._bytes = -1
         self._lag_records = lag_records
         self.received = self.delivered = received
 
@@ -233,7 +236,9 @@ class _ListBatch(Batch):
 
     @property
     def bytes(self) -> int:
-        return sum(len(r.value or b"") + len(r.key or b"") for r in self._records)
+        if self._bytes < 0:  # counted once: it is asked for several times on the way of a batch
+            self._bytes = sum(len(r.value or b"") + len(r.key or b"") for r in self._records)
+        return self._bytes
 
     def values(self) -> Sequence[builtins.bytes | None]:
         return [r.value for r in self._records]

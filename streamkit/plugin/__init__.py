@@ -3,6 +3,7 @@
 from streamkit.plugin.adapter import Adapter, AdapterContext
 from streamkit.plugin.broker import Broker, GroupBroker
 from streamkit.plugin.event import Assigned, CaughtUp, Ended, Event, Failed, Idle, Lost, Revoked
+from streamkit.plugin.exchange import Exchange, Exported, Foreign
 from streamkit.plugin.membership import Membership
 from streamkit.plugin.observer import Observer
 from streamkit.plugin.plugin import Plugin, hookimpl, register
@@ -23,7 +24,10 @@ __all__ = [
     "Duration",
     "Ended",
     "Event",
+    "Exchange",
+    "Exported",
     "Failed",
+    "Foreign",
     "Grant",
     "GroupBroker",
     "Idle",

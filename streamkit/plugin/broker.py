@@ -37,7 +37,8 @@ class Broker(Adapter[S], ABC):
 
     @abstractmethod
     async def tips(self, partitions: Sequence[Partition]) -> Sequence[Position | None]:
-        """The position of the newest record of each, in the same order; None: it holds no record.
+        """The position of the newest record of each, in the same order. None: it holds no record. `Position(None)`: there may be
+        records, but the broker does not tell the newest one; then only the reader's `CaughtUp` says that the tip is reached.
 
         When: once at start for `STREAMKIT_STOP=at_end`, and for lag on demand.
         Where: on the engine's I/O loop.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import pluggy
 from pydantic import BaseModel
@@ -27,6 +28,8 @@ class Plugin:
     """Factory of a class that is an `Adapter` and a `CheckpointStore`."""
     producer: str | None = None
     """Factory of a `Producer`."""
+    exchanges: Mapping[str, str] = field(default_factory=dict)
+    """Factories of `Exchange`, each under the name of the program whose checkpoints it knows: `streamkit checkpoints import --from NAME`."""
     requires: str = ""
     """Which versions of streamkit it works with, for example `>=0.1,<0.3`; empty: any."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel
 
@@ -29,6 +29,14 @@ class NewRecord:
 
 class Producer(Adapter[S], ABC):
     """Writes records, and says of each whether the broker has it."""
+
+    keeps_headers: ClassVar[bool] = True
+    """False: records keep neither headers nor a value of None. Such records may be refused, and dead letters come as one value, which
+    holds all that they say."""
+
+    is_gapless: ClassVar[bool] = False
+    """True: of the records of one key in a `send`, none is written after one that is not. Else the letters of a parked key are sent one
+    after the other."""
 
     async def check(self, stream: str) -> None:
         """Whether `send` to this stream can succeed, as far as can be told without writing.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import ClassVar
 
 from streamkit.model import Partition, StartPosition
@@ -31,13 +32,15 @@ class Reader(ABC):
     asyncio). False: everything runs on the engine's I/O loop and must not block."""
 
     @abstractmethod
-    async def add(self, partition: Partition, start: StartPosition) -> None:
-        """Begin to read a partition.
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+        """Begin to read a partition. `written`: when the record of `start` was written (aware UTC), where that is known.
 
         When: after the assignment's start is known and saved; again after `remove`, or after `Failed`, from our own position.
         Where: on the reader's thread.
         Raises: `BrokerError`; the engine treats it as `Failed`.
-        Afterwards: later polls return its records from `start` on, in order, nothing older.
+        Afterwards: later polls return its records from `start` on, in order, nothing older. A broker that answers a position
+            which has expired with its oldest record, and does not say so, is found out by the age in `written`: then the
+            reader says `Failed` with PositionExpiredError.
         """
 
     @abstractmethod

@@ -49,8 +49,7 @@ class CheckpointStore(ABC):
             own, which is either read here or refused.
         Raises: `StoreUnavailableError` if the answer is in doubt (an empty or cut answer is in doubt, never «no
             checkpoint»); `StoreThrottledError`, `StoreNotReadyError`; `FencedError` if it was taken back meanwhile.
-        Afterwards: the stored epoch is the larger of `epoch` and one more than before, and a save with an older grant is
-            refused for ever.
+        Afterwards: the stored epoch is at least `epoch`, and larger than before; a save with an older grant is refused for ever.
         """
 
     @abstractmethod

@@ -56,6 +56,7 @@ METRICS = (
     Metric("streamkit_in_flight_records", "gauge", "Records above the saved checkpoint that were read, done or not."),
     Metric("streamkit_lag_records", "gauge", "Records between the processor and the tip; missing where the broker does not say."),
     Metric("streamkit_lag_seconds", "gauge", "How far the processor is behind the tip, at least; missing where unknown."),
+    Metric("streamkit_parked_keys", "gauge", "Keys that are parked: their records are put aside uncalled, until a replay."),
     Metric("streamkit_halted", "gauge", "1 while the failure policy has stopped the partition."),
     Metric("streamkit_stuck", "gauge", "1 while a call runs for longer than STREAMKIT_STUCK_AFTER."),
     Metric("streamkit_assigned_partitions", "gauge", "Partitions that this worker has.", APP_LABELS),

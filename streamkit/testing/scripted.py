@@ -59,6 +59,10 @@ class Script:
         """What the dead-letter target has acknowledged."""
         self.journal: list[tuple[str, object]] = []
         """Every call that the engine made, with what it was about."""
+        self.starts_written: list[tuple[Partition, datetime | None]] = []
+        """When the record of each start was written, as the reader was told with it, in order."""
+        self.tips_are_known = True
+        """Whether the broker tells the newest position of each partition."""
         self.save_seconds = 0.0
         """How long a save takes."""
         self.send_seconds = 0.0
@@ -120,6 +124,8 @@ class ScriptedBroker(GroupBroker[NoSettings]):
 
     async def tips(self, partitions: Sequence[Partition]) -> Sequence[Position | None]:
         logs = [self._script.logs[partition] for partition in partitions]
+        if not self._script.tips_are_known:
+            return [Position(None) for _ in logs]
         return [log[-1].position if log else None for log in logs]
 
     async def resolve(self, partition: Partition, start: StartPosition) -> StartPosition:
@@ -148,8 +154,9 @@ class ScriptedMembership(Membership):
         self._paused: set[Partition] = set()
         self._at_tip: set[Partition] = set()
 
-    async def add(self, partition: Partition, start: StartPosition) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
         self._script.strike("add", (partition, start))
+        self._script.starts_written.append((partition, written))
         self._next[partition] = _index(start)
         self._paused.discard(partition)
         self._at_tip.discard(partition)

@@ -14,12 +14,12 @@ from streamkit.errors import CheckpointPositionError, ConfigurationError, Fenced
 from streamkit.model import Checkpoint, Lease, StartPosition
 from streamkit.plugin import Claim, Grant, LeaseStore
 from tests.conformance.leases import ODD, WHOLE, Run, fresh, listed, refuses, run_both, take, text
-from tests.conformance.stores import after, opened, partition
+from tests.conformance.stores import DYNAMODB, after, opened, partition, where_it_is
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", DYNAMODB])
 def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+    return where_it_is(request)
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_what_is_only_claimed_is_listed_too(run: Run) -> None:
         await a.claim(ODD, "a", 4)
         (lease,) = await b.leases()
         unnamed = replace(ODD, children=())  # that is for its owner to say, when they have leases
-        assert text(lease) == text(Lease(unnamed, "a", 4, 1, fruitless_claims=1))
+        assert lease.version >= 1
+        assert text(lease) == text(Lease(unnamed, "a", 4, lease.version, fruitless_claims=1))
 
     run(test)
 
@@ -210,7 +211,8 @@ def test_a_silent_owner_is_replaced_and_its_grant_is_refused_for_ever(run: Run) 
         old = await take(a, (await fresh(a))[0], "a")
         await a.save([(after(7), old.grant)])
         new = await take(b, await listed(b), "b")
-        assert (new.checkpoint, new.epoch) == (after(7), 2)
+        assert new.checkpoint == after(7)
+        assert new.epoch > old.epoch
         await refuses(a, old.grant)
         await take(b, await listed(b), "c")
         await refuses(a, old.grant)

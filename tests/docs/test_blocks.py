@@ -66,7 +66,7 @@ def test_shown_output_is_what_the_program_prints(block: Block, tmp_path: Path) -
 
 @pytest.mark.parametrize("block", list(blocks("ini")), ids=ids)
 def test_an_env_block_is_accepted_as_settings(block: Block) -> None:
-    broker = "kafka" if "STREAMKIT_KAFKA__" in block.shown else "memory"
+    broker = next((name for name in ("kafka", "kinesis") if f"STREAMKIT_{name.upper()}__" in block.shown), "memory")
     loaded = load(Registry(), environment=CONTEXT | {"STREAMKIT_BROKER": broker} | variables_of(block.shown))
     assert not loaded.warnings
     assert not loaded.unused
@@ -107,7 +107,7 @@ def test_recipes_that_are_named_exist() -> None:
 def test_every_variable_that_is_named_exists(page: Path) -> None:
     known = {variable_of(name) for name in Settings.model_fields} | OTHER_VARIABLES
     registry = Registry()
-    for name in ("memory", "file", "sqlite", "kafka"):
+    for name in ("memory", "file", "sqlite", "kafka", "kinesis", "dynamodb"):
         known |= {variable_of(field, name) for field in registry.select(name).settings.model_fields}
     named = set(re.findall(r"\bSTREAMKIT_[A-Z][A-Z_]*[A-Z]", page.read_text("utf-8")))
     assert {name for name in named - known if not name.startswith(PLANNED)} == set()

@@ -54,7 +54,7 @@ def test_a_generated_page_is_not_stale(name: str) -> None:
 
 def test_every_setting_is_on_the_settings_page() -> None:
     names = [variable_of(field) for field in Settings.model_fields]
-    for plugin in ("memory", "file", "sqlite", "kafka"):
+    for plugin in generator().PLUGINS:
         names += [variable_of(field, plugin) for field in Registry().select(plugin).settings.model_fields]
     assert [name for name in names if f"| `{name}` |" not in page("reference/settings.md")] == []
 
@@ -66,7 +66,7 @@ def test_every_setting_that_is_not_built_says_so() -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    for plugin in ("", "memory", "file", "sqlite", "kafka"):
+    for plugin in ("", *generator().PLUGINS):
         model = Registry().select(plugin).settings if plugin else Settings
         assert [name for name, field in model.model_fields.items() if not field.description] == []
 

@@ -76,6 +76,9 @@ HAND_OVER = "tests/conformance/test_lease_stores_hand_over.py::"
 MARKERS = "engine/markers.py"
 PARK = "tests/unit/engine/delivery/test_park.py::"
 PARKED = "tests/promise/test_promise_3_parking.py::"
+CRASHED = "tests/unit/engine/delivery/test_park_after_a_crash.py::"
+ASKED = "tests/unit/engine/delivery/test_park_requests.py::"
+WRITING = "tests/unit/engine/delivery/test_writing_letters.py::"
 
 
 @dataclass(frozen=True, slots=True)
@@ -1368,13 +1371,13 @@ MUTANTS = (
     Mutant(
         "children go on with what their parents have parked",
         CLAIMING,
-        "inherited(checkpoint.parked, [row.parked for row in rows])",
-        "checkpoint.parked",
+        "parked = inherited(parked, [row.parked for row in await self._house.store.list() if row.partition in parents])",
+        "pass",
         (PARKED + "test_children_of_a_split_go_on_with_what_their_parent_has_parked",),
     ),
     Mutant(
         "a key is released when its last letter has been replayed, and not before",
-        MARKERS,
+        "engine/parked.py",
         "return set(parked.letters) <= set(letters)",
         "return True",
         (PARK + "test_a_key_stays_parked_while_a_later_letter_has_not_been_replayed",),
@@ -1388,8 +1391,8 @@ MUTANTS = (
     ),
     Mutant(
         "a copy of a letter has a name of its own",
-        MARKERS,
-        "/{self._epoch()}.{self._letters}",
+        "engine/parked.py",
+        "/{epoch}.{number}-{salt}",
         "",
         (PARK + "test_a_crash_between_letter_and_checkpoint_writes_it_again_with_the_same_id",),
     ),
@@ -1422,10 +1425,82 @@ MUTANTS = (
         (PARK + "test_who_is_fenced_by_an_owner_that_has_parked_begins_again_from_the_store",),
     ),
     Mutant(
+        "an owner that has died may have written letters that no marker names",
+        CLAIMING,
+        "return after_a_claim(parked, one.partition, checkpoint.epoch) if one.previous_owner else parked",
+        "return parked",
+        (CRASHED + "test_what_was_asked_before_a_crash_does_not_release_a_key_of_which_the_dead_owner_has_written_more",),
+    ),
+    Mutant(
+        "who claims a partition with parked keys is known to whoever comes next",
+        CLAIMING,
+        "if parked or checkpoint.parked:",
+        "if parked != checkpoint.parked:",
+        (CRASHED + "test_an_owner_that_dies_before_its_first_checkpoint_leaves_doubt_behind_one_that_gave_back",),
+    ),
+    Mutant(
+        "an owner that gives back in order leaves no doubt about its letters",
+        ENTRY,
+        "self.fruitless >= MANY_FRUITLESS or any(not one.is_released for one in self.current_notes.parked.values())",
+        "self.fruitless >= MANY_FRUITLESS",
+        (CRASHED + "test_an_owner_that_gives_back_in_order_leaves_no_doubt",),
+    ),
+    Mutant(
+        "no release is asked for while a letter of the key waits",
+        "engine/parked.py",
+        "if key in self._last and key not in self._waiting",
+        "if key in self._last",
+        (CRASHED + "test_a_key_is_not_asked_for_while_one_of_its_letters_waits",),
+    ),
+    Mutant(
+        "a release that fails calls nothing",
+        MARKERS,
+        "            await releasing  # not called before it is in the store, and not at all if that fails\n        parked = 0\n"
+        "        while parked < len(records) and records[parked].record.key in self._parked:\n            parked += 1\n",
+        "            return 0 if not await releasing else 0\n        parked = 0\n"
+        "        while parked < len(records) and records[parked].record.key in self._parked:\n            parked += 1\n",
+        (CRASHED + "test_a_release_that_the_store_refuses_leaves_the_key_parked",),
+    ),
+    Mutant(
+        "no letter of a parked key is written after one that was not taken",
+        "engine/delivery/dead_letter.py",
+        "(failed,) if self._producer.is_gapless else _one_by_one(failed)",
+        "(failed,)",
+        (WRITING + "test_no_letter_of_a_parked_key_is_written_after_one_that_was_not_taken",),
+    ),
+    Mutant(
+        "a position is not saved without the names of the letters that it passes",
+        ENTRY,
+        "checkpoint = replace(checkpoint, parked=self.notes.parked)",
+        "pass",
+        (PARKED + "test_a_partition_whose_end_is_held_up_is_not_saved_beyond_a_letter_that_no_marker_names",),
+    ),
+    Mutant(
+        "a key that a child has released stays so",
+        MARKERS,
+        "        self._released |= released\n",
+        "",
+        (PARKED + "test_a_key_that_was_released_stays_so_though_the_row_of_the_parent_says_that_it_is_parked",),
+    ),
+    Mutant(
+        "a request is not forgotten while its answer is being saved",
+        MARKERS,
+        "            await under_way\n",
+        "            pass\n",
+        (ASKED + "test_a_request_is_there_until_what_it_asks_for_is_in_the_store",),
+    ),
+    Mutant(
+        "a partition that cannot be released holds up no other",
+        "engine/requests.py",
+        "                failed = error\n        if failed",
+        "                failed = error\n                break\n        if failed",
+        (ASKED + "test_a_partition_whose_store_refuses_holds_up_no_other",),
+    ),
+    Mutant(
         "parked keys are not called under another policy",
         CLAIMING,
-        'and house.settings.on_failure != "park":',
-        "and False:",
+        'if still_parked(parked) and house.settings.on_failure != "park":',
+        "if False:",
         (PARK + "test_another_policy_does_not_begin_where_keys_are_parked",),
     ),
     # -- 7: health
@@ -1519,6 +1594,20 @@ MUTANTS = (
         "return scrub(str(masked(value)), set(self._secrets)) if isinstance(value, str) else value",
         "return value",
         (PAGE + "test_no_answer_holds_a_password_even_if_an_exception_does",),
+    ),
+    Mutant(
+        "a reader is told how old the record of the checkpoint is",
+        ASSIGNMENT,
+        "checkpoint.record_time if start is checkpoint.at else None",
+        "None",
+        (READING + "test_the_reader_is_told_when_the_record_of_its_start_was_written",),
+    ),
+    Mutant(
+        "a partition that is opened again is opened with the age of its own position",
+        INTAKE,
+        "self.newest, self.begins, self.written = batch.last, None, batch.last_timestamp",
+        "self.newest, self.begins = batch.last, None",
+        (READING + "test_the_reader_is_told_when_the_record_of_its_start_was_written",),
     ),
     # -- 8: refusals
     Mutant(

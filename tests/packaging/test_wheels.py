@@ -18,6 +18,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 ROOT = Path(__file__).parents[2]
 HEAVY = (
     "boto3",
+    "botocore",
+    "msgspec",
     "confluent_kafka",
     "azure",
     "rich",
@@ -26,10 +28,15 @@ HEAVY = (
     "uvicorn",
     "prometheus_client",
     "opentelemetry.sdk",
+    "streamkit_dynamodb",
     "streamkit_kafka",
+    "streamkit_kinesis",
     "streamkit_sandbox",
     "pytest",
 )
+
+
+PLUGINS = ("dynamodb", "kafka", "kinesis")
 
 
 def uv(*arguments: object, folder: Path = ROOT) -> None:
@@ -74,7 +81,7 @@ class Environment:
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """By distribution. Each wheel is made from its source distribution, so what that lacks is found here."""
     folder = tmp_path_factory.mktemp("dist")
-    for name in ("streamkit", "streamkit-kafka"):
+    for name in ("streamkit", *(f"streamkit-{plugin}" for plugin in PLUGINS)):
         uv("build", "--quiet", "--package", name, "--out-dir", folder)
     return {wheel.name.split("-")[0]: wheel for wheel in folder.glob("*.whl")}
 
@@ -151,10 +158,11 @@ def test_the_status_page_is_there_with_its_extra(wheels: dict[str, Path], tmp_pa
     assert "streamkit: status page on http://127.0.0.1:" in done.stderr
 
 
-def test_the_kafka_plugin_is_found_when_installed_and_its_client_is_not_loaded_before_it_is_used(
-    wheels: dict[str, Path], tmp_path: Path
+@pytest.mark.parametrize("plugin", PLUGINS)
+def test_a_plugin_is_found_when_installed_and_its_client_is_not_loaded_before_it_is_used(
+    wheels: dict[str, Path], tmp_path: Path, plugin: str
 ) -> None:
     environment = Environment(tmp_path)
-    environment.install(wheels["streamkit"], wheels["streamkit_kafka"])
-    assert set(environment.plugins()) == {"memory", "file", "sqlite", "kafka"}
-    assert environment.loaded_by("import streamkit, streamkit_kafka") == {"streamkit_kafka"}
+    environment.install(wheels["streamkit"], wheels[f"streamkit_{plugin}"])
+    assert set(environment.plugins()) == {"memory", "file", "sqlite", plugin}
+    assert environment.loaded_by(f"import streamkit, streamkit_{plugin}") == {f"streamkit_{plugin}"}

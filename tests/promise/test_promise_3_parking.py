@@ -141,3 +141,55 @@ def test_a_replay_beside_new_records_does_not_release_before_the_last_letter(pla
         assert world.ledger.effects[b"k"] == list(range(31)), "each once, in order"
 
     play(story)
+
+
+def test_a_partition_whose_end_is_held_up_is_not_saved_beyond_a_letter_that_no_marker_names(play: Play) -> None:
+    """The position goes on to be saved while the leases of the children cannot be made; a crash then must not lose the name."""
+
+    async def story(world: ParkWorld) -> None:
+        worker = world.start("w1")
+        world.bad.add(b"k:0")
+        write(world, b"k", 0)
+        await settle(world)
+        parent = home(world, b"k")
+        world.log.faults.hold("create")
+        write(world, b"k", 1)
+        world.log.split(STREAM, parent)
+        await settle(world)
+        world.crash(worker)
+        row = world.rows[STREAM, parent].checkpoint
+        assert row is not None
+        assert row.at.position == world.log.topic(STREAM).log(parent).records[-1].position
+        last = original_of(world.letters[-1])
+        assert isinstance(last, Letter)
+        assert (last.value, row.parked[b"k"].letters) == (b"k:1", (last.parked.partition(" ")[2],))
+
+    play(story)
+
+
+def test_a_key_that_was_released_stays_so_though_the_row_of_the_parent_says_that_it_is_parked(play: Play) -> None:
+    """A child that has no record done asks its parents again with each new owner."""
+
+    async def story(world: ParkWorld) -> None:
+        first = world.start("w1")
+        world.bad.add(b"k:0")
+        write(world, b"k", 0)
+        await settle(world)
+        parent = home(world, b"k")
+        world.log.split(STREAM, parent)
+        await settle(world)
+        assert len(world._parked()) == 2
+        world.bad.clear()
+        await replay_all(world)
+        assert world._parked() == {}
+        world.crash(first)
+        world.start("w2")
+        await settle(world)
+        assert (STREAM, parent) in world.rows
+        assert world._parked() == {}
+        write(world, b"k", 1)
+        await settle(world)
+        assert world.ledger.effects[b"k"] == [0, 1]
+        assert len(letters(world)) == 1
+
+    play(story)

@@ -14,6 +14,7 @@ from streamkit.builtin.memory.log import Rows
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.letter import Letter, original_of
+from streamkit.engine.parked import Replayed, still_parked
 from streamkit.engine.requests import release_request
 from streamkit.engine.supervisor import Parts, Supervisor
 from streamkit.errors import BrokerUnavailableError, StreamkitError
@@ -68,7 +69,7 @@ class ParkLedger(Ledger):
         self.settled(letter.origin_partition, letter.origin_position.sequence)
         how, _, name = letter.parked.partition(" ")
         self.note("target", f"letter {how or 'alone'}", letter.value, name)
-        if how == "first" and letter.key not in self._saved[letter.origin_partition].parked:
+        if how == "first" and letter.key not in still_parked(self._saved[letter.origin_partition].parked):
             self.fail(f"{letter.value!r} is a letter, and its key has no marker")
 
     def check_effects(self) -> None:
@@ -116,7 +117,6 @@ class ParkWorld(LeaseWorld):
         self._dealt = 0
         self.bad: set[bytes | None] = set()
         """Values that fail whenever they are called."""
-        self._names: dict[bytes, dict[str, str]] = {}
 
     @property
     def is_keyed(self) -> bool:
@@ -211,16 +211,18 @@ class ParkWorld(LeaseWorld):
                 self._dealt = max(asked, self._dealt - dice.randrange(3))
                 return
             self._dealt += 1
-        names: dict[bytes, dict[str, str]] = {}
-        for record in self.letters[: self._dealt]:
-            letter = original_of(record)
-            assert isinstance(letter, Letter)
-            if letter.key is not None:
-                names.setdefault(letter.key, {})[letter.origin_partition] = letter.parked.partition(" ")[2]
         context = EngineContext(self.runtime, "memory", broker="memory", group=GROUP, worker="replay")
         store = MemoryStore(MemorySettings(name=self.name, shape=self.plan.shape, auto_create=False), context, group=BESIDE)
-        for checkpoint in await store.list():
-            wanted = {key: set(names[key].values()) for key in checkpoint.parked if key in names}
+        listed = await store.list()
+        await asyncio.sleep(dice.random() * 0.5)
+        replayed = Replayed(GROUP)
+        for number, record in enumerate(self.letters):
+            letter = original_of(record)
+            assert isinstance(letter, Letter)
+            replayed.see(letter, is_dealt_with=number < self._dealt)
+        await asyncio.sleep(dice.random() * 0.5)
+        for checkpoint in listed:
+            wanted = replayed.of(checkpoint.parked)
             if wanted and not checkpoint.at.is_end:
                 await store.ask(checkpoint.partition, release_request(wanted))
                 self.ledger.counts["asked"] += 1
@@ -259,7 +261,8 @@ class ParkWorld(LeaseWorld):
 
     def _parked(self) -> dict[str, list[bytes]]:
         rows = {key[1]: row.checkpoint for key, row in self._watched.items() if row.checkpoint is not None}
-        return {name: sorted(row.parked) for name, row in rows.items() if row.parked and not row.at.is_end}
+        parked = {name: sorted(still_parked(row.parked)) for name, row in rows.items() if not row.at.is_end}
+        return {name: keys for name, keys in parked.items() if keys}
 
 
 def play_parking(plan: Plan) -> Ledger:

@@ -16,5 +16,6 @@ def streamkit_plugin() -> Plugin:
         name="dynamodb",
         settings=DynamoDBSettings,
         store="streamkit_dynamodb.store:DynamoDBStore",
+        exchanges={"kcl": "streamkit_dynamodb.exchange:KclExchange"},
         requires=">=0.1,<0.3",
     )

@@ -220,7 +220,7 @@ class ConsumerCore:
         events.extend(self.notices)
         self.notices.clear()
         errors: list[Message] = []
-        if any(map(_error, messages)):
+        if next(filter(_error, messages), None) is not None:  # of all ways to look at each message the quickest
             errors = [message for message in messages if _error(message) is not None]
             messages = [message for message in messages if _error(message) is None]
         if messages:
@@ -252,10 +252,8 @@ class ConsumerCore:
 
     def _runs(self, messages: list[Message]) -> dict[Key, list[Message]]:
         topic = self._only_topic
-        if topic is not None:
-            numbers = list(map(_number, messages))
-            if numbers.count(numbers[0]) == len(numbers):  # nearly always: real batches are long runs of one partition
-                return {(topic, cast("int", numbers[0])): messages}
+        if topic is not None and (long := _long_runs(topic, messages)) is not None:
+            return long
         runs: dict[Key, list[Message]] = {}
         by_topic = [(topic, messages)] if topic is not None else groupby(messages, _topic)
         for name, of_topic in by_topic:
@@ -363,3 +361,22 @@ def _failed(error: StreamkitError) -> BrokerError:
     failed = BrokerError(str(error), broker=BROKER, fix=error.fix)
     failed.__cause__ = error
     return failed
+
+
+def _long_runs(topic: str, messages: list[Message]) -> dict[Key, list[Message]] | None:
+    """The messages of each partition if they stand together; None if they do not. Nearly always they do: what a poll brings is a few
+    long runs, and counting in a list of numbers costs next to nothing beside another look at each message."""
+    numbers = list(map(_number, messages))
+    runs: dict[Key, list[Message]] = {}
+    begin = 0
+    while begin < len(numbers):
+        number = numbers[begin]
+        count = numbers.count(number)
+        if count == len(numbers):
+            return {(topic, cast("int", number)): messages}
+        end = begin + count
+        if numbers[begin:end].count(number) < count:
+            return None  # there are more of it elsewhere
+        runs[topic, cast("int", number)] = messages[begin:end]
+        begin = end
+    return runs

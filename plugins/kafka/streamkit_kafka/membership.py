@@ -7,6 +7,7 @@ the batch that is being polled (measured, confluent-kafka 2.16.1). What goes wro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from confluent_kafka import Consumer, TopicPartition
@@ -52,7 +53,7 @@ class KafkaMembership(Membership):
         self._closing = False
         self.checkpoints = GroupOffsets(self._core, streams, name)
 
-    async def add(self, partition: Partition, start: StartPosition) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
         assignment = self._core.assignments.get(key_of(partition))
         if assignment is None:  # librdkafka would assign it all the same, and read what another member owns
             text = f"{partition} cannot be read: the group has taken it back"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import ClassVar
 
 from streamkit.model import Partition, StartPosition
@@ -24,7 +25,7 @@ class KafkaReader(Reader):
         self._core = ConsumerCore(config, context, only_topic=None, grouped=False)
         self._core.explain = MessageErrors(self._core, settings.on_expired).explain
 
-    async def add(self, partition: Partition, start: StartPosition) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
         assignment = self._core.assignments.get(key_of(partition)) or self._core.own(partition)
         self._core.begin(assignment, start)
 

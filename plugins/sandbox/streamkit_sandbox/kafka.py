@@ -20,10 +20,11 @@ from typing import Self
 
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
 from streamkit_sandbox.kafka_kit import kafka_kit
-from streamkit_sandbox.kafka_node import KafkaNode, free_ports, random_id
+from streamkit_sandbox.kafka_node import KafkaNode, random_id
 from streamkit_sandbox.kafka_security import LISTENERS, Security
-from streamkit_sandbox.kafka_settings import LOOPBACK, NodeAddress, node_properties, overriding
+from streamkit_sandbox.kafka_settings import NodeAddress, node_properties, overriding
 from streamkit_sandbox.kafka_wire import coordinates_groups, listed_brokers
+from streamkit_sandbox.loopback import LOOPBACK, free_ports
 
 __all__ = ["KafkaServer"]
 

@@ -20,10 +20,11 @@ from pathlib import Path
 from streamkit_sandbox.cache import cache_folder, made_once
 from streamkit_sandbox.errors import SandboxError, ServerStartError
 from streamkit_sandbox.java import jars, java_launcher
-from streamkit_sandbox.kafka_node import KafkaNode, free_ports, random_id
+from streamkit_sandbox.kafka_node import KafkaNode, random_id
 from streamkit_sandbox.kafka_security import scram_users
 from streamkit_sandbox.kafka_settings import NodeAddress, node_properties, rendered
 from streamkit_sandbox.kafka_wire import coordinates_groups
+from streamkit_sandbox.loopback import free_ports
 
 __all__ = ["KAFKA_VERSION", "KafkaKit", "kafka_kit"]
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import signal
-import socket
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from random import SystemRandom
 
 from streamkit_sandbox.errors import ServerStartError
-from streamkit_sandbox.kafka_settings import LOGGING, LOOPBACK, NodeAddress, rendered
+from streamkit_sandbox.kafka_settings import LOGGING, NodeAddress, rendered
 from streamkit_sandbox.process import GuardedProcess, log_tail
 
-__all__ = ["KafkaNode", "free_ports", "random_id"]
+__all__ = ["KafkaNode", "random_id"]
 
 
 class KafkaNode:
@@ -84,27 +82,6 @@ class KafkaNode:
     def start_error(self, cause: str) -> ServerStartError:
         """An error of this node with the end of its log."""
         return ServerStartError("kafka", f"node {self.address.node} {cause}", log_tail(self.log))
-
-
-def free_ports(count: int) -> list[int]:
-    """`count` ports that nobody listens on at 127.0.0.1.
-
-    They lie below the ranges that systems take for outgoing connections: while a broker is down, a client that retries
-    could otherwise connect to itself and keep the broker from its port.
-    """
-    found: list[int] = []
-    choice = SystemRandom()
-    while len(found) < count:
-        port = choice.randrange(12_000, 32_000)
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((LOOPBACK, port))
-            except OSError:
-                continue
-        if port not in found:
-            found.append(port)
-    return found
 
 
 def random_id() -> str:

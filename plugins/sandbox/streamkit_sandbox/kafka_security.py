@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
-from streamkit_sandbox.kafka_settings import LOOPBACK
+from streamkit_sandbox.loopback import LOOPBACK
 
 __all__ = ["LISTENERS", "MECHANISMS", "PASSWORD", "USER", "Security", "scram_users"]
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-__all__ = ["LOGGING", "NodeAddress", "node_properties", "overriding", "rendered"]
+from streamkit_sandbox.loopback import LOOPBACK
 
-LOOPBACK = "127.0.0.1"
+__all__ = ["LOGGING", "NodeAddress", "node_properties", "overriding", "rendered"]
 
 FAST: Mapping[str, str] = {
     "auto.create.topics.enable": "false",

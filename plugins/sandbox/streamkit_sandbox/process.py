@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from streamkit_sandbox import guard
@@ -27,11 +27,20 @@ class GuardedProcess:
     """Started at construction; `end()` (SIGKILL) is final and may be called twice.
 
     `log` receives what the server writes. `remove` is a folder that the guard deletes when this process dies without
-    having ended the server. Raises ServerStartError if the program cannot be run.
+    having ended the server. `environment` is added to this process's own. Raises ServerStartError if the program cannot be run.
     """
 
-    def __init__(self, argv: Sequence[str], *, log: Path, folder: Path, remove: Path | None = None) -> None:
-        order = {"argv": list(argv), "log": str(log), "folder": str(folder), "owner": os.getpid(), "remove": remove and str(remove)}
+    def __init__(
+        self, argv: Sequence[str], *, log: Path, folder: Path, remove: Path | None = None, environment: Mapping[str, str] | None = None
+    ) -> None:
+        order = {
+            "argv": list(argv),
+            "log": str(log),
+            "folder": str(folder),
+            "owner": os.getpid(),
+            "remove": remove and str(remove),
+            "environment": dict(environment or {}),
+        }
         self._exit_code: int | None = None
         self._heard = b""
         # A session of its own: Ctrl-C in the terminal is for the program that uses the server.

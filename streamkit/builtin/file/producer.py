@@ -25,6 +25,8 @@ _LONGEST_LINE = 1 << 30  # of what was cut off; more is not looked at, only mark
 class FileProducer(Producer[FileSettings]):
     """A stream is a path, relative to the current folder. The file is made by its first record; the folder must be there."""
 
+    is_gapless = True  # all of a `send` or nothing, but for records that name a partition
+
     async def check(self, stream: str) -> None:
         await self.blocking(self._check, Path(stream))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import BinaryIO
 
 from streamkit.builtin.file.lines import decode, is_torn
@@ -46,7 +47,7 @@ class FileReader(Reader):
         self._reported: set[tuple[Partition, Mark]] = set()
         """Half lines at the end of a file that have been reported."""
 
-    async def add(self, partition: Partition, start: StartPosition) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
         line = line_after(partition, start)
         with opened(partition.stream) as file:
             mark, unended = find_line(file, line), False

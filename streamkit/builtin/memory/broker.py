@@ -76,6 +76,8 @@ class MemoryBroker(GroupBroker[MemorySettings]):
 class MemoryProducer(Producer[MemorySettings]):
     """Appends, with the app's clock as the time of each record."""
 
+    is_gapless = True  # all of a `send` or nothing, but for records that name a partition
+
     def __init__(self, settings: MemorySettings, context: AdapterContext) -> None:
         super().__init__(settings, context)
         self._log = MemoryLog.named(settings.name)

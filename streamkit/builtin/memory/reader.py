@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from streamkit.builtin.memory.log import MemoryLog
 from streamkit.builtin.memory.topic import PartitionLog, Topic
@@ -36,7 +37,7 @@ class MemoryReader(Reader):
         self._context = context
         self._cursors: dict[Partition, _Cursor] = {}
 
-    async def add(self, partition: Partition, start: StartPosition) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
         with self._log.lock:
             topic = topic_of(self._log, partition)
             self._cursors[partition] = _Cursor(partition, topic.sequence(topic.log(partition.id), start))

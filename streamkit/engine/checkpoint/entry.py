@@ -156,8 +156,11 @@ class Entry:
 
     @property
     def gives_back(self) -> bool:
-        """It is given back in order, and the next owner should not take it for one that has died. Told by an owner that is nobody."""
-        return self.final == "revoke" and self.fruitless >= MANY_FRUITLESS and self.checkpoint.owner != ""
+        """It is given back in order, and the next owner should not take it for one that has died, or that may have written letters which
+        no marker names. Told by an owner that is nobody."""
+        if self.final != "revoke" or not self.checkpoint.owner:
+            return False
+        return self.fruitless >= MANY_FRUITLESS or any(not one.is_released for one in self.current_notes.parked.values())
 
     @property
     def stored_notes(self) -> Notes:
@@ -220,6 +223,8 @@ class Entry:
                 suspected=notes.suspected,
                 parked=notes.parked,
             )
+        elif self.notes is not None:  # no checkpoint passes a record without the name of its letter
+            checkpoint = replace(checkpoint, parked=self.notes.parked)
         is_less = only_position and (self.notes is not None or self.has_metadata)
         return Draft(checkpoint, count, 0 if is_less else self.number, notes)
 
@@ -256,8 +261,9 @@ class Entry:
             if one.number <= draft.number:
                 one.promise.fail(error)
         self.waiting = [one for one in self.waiting if one.number > draft.number]
-        if self.notes is draft.notes:
-            self.notes = None
+        if self.notes is not None and self.notes is draft.notes:
+            kept = replace(self.stored_notes, parked=self.notes.parked)  # letters of these names may be there
+            self.notes = None if kept == self.stored_notes else kept
         if self.number == draft.number:
             self.metadata, self.has_metadata = self.checkpoint.metadata, False
             self.submitted = self.saved if self.is_manual else None

@@ -6,9 +6,11 @@ the same id both times.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from streamkit.engine.delivery.enclosed import enclosed
 from streamkit.engine.delivery.letter import letter_of
 from streamkit.engine.delivery.messages import FailedRecord
 from streamkit.engine.runtime import Runtime
@@ -45,6 +47,11 @@ class DeadLetters:
             text = f"dead letters cannot be written to {self._target}: {error}"
             raise StreamGoneError(text, broker=error.broker, fix="create it, or correct STREAMKIT_DEAD_LETTER") from error
 
+    def parts(self, failed: Sequence[FailedRecord]) -> Sequence[Sequence[FailedRecord]]:
+        """What may be written together, in order: a letter of a parked key that is not taken must not be overtaken by a later one, which
+        a replay would run first."""
+        return (failed,) if self._producer.is_gapless else _one_by_one(failed)
+
     async def write(self, failed: Sequence[FailedRecord]) -> None:
         """Returns when the target has acknowledged all of them. Raises DeadLetterError if one of them was not: then any may be
         there, and all are to be written again."""
@@ -53,6 +60,8 @@ class DeadLetters:
         at = datetime.fromtimestamp(self._runtime.unix_time(), UTC)
         try:
             letters = [letter_of(one, group=self._group, worker=self._worker, failed_at=at) for one in failed]
+            if not self._producer.keeps_headers:
+                letters = [enclosed(letter) for letter in letters]
             answers = await self._runtime.io.call("write-dead-letters", self._producer.send(self._stream, letters))
         except Exception as error:
             raise self._error(failed[0], error) from error
@@ -70,3 +79,15 @@ class DeadLetters:
             attempts=failed.attempts,
             fix=fix or "the record stays where it is, and is tried again; see that the target can be written",
         )
+
+
+def _one_by_one(failed: Sequence[FailedRecord]) -> Sequence[Sequence[FailedRecord]]:
+    """Each with one letter at most of each parked key."""
+    parts: list[list[FailedRecord]] = []
+    parted: Counter[bytes | None] = Counter()
+    for one in failed:
+        number = parted[one.record.key] if one.parked else 0
+        parted[one.record.key] += bool(one.parked)
+        parts.extend([] for _ in range(number + 1 - len(parts)))
+        parts[number].append(one)
+    return parts

@@ -137,8 +137,9 @@ class InOrder:
         life, inbox = self._life, self._intake.inbox
         limit, wait_seconds = life.limits.max_batch, life.limits.max_wait_seconds
         if len(batch) > limit:
-            inbox.appendleft(batch.slice(limit, len(batch)))
-            return batch.slice(0, limit)
+            first, *others = [batch.slice(at, at + limit) for at in range(0, len(batch), limit)]  # at once: each record is copied once
+            inbox.extendleft(reversed(others))
+            return first
         until = life.runtime.monotonic() + wait_seconds if wait_seconds else None
         parts = [batch]
         count = len(batch)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from streamkit.engine.delivery.messages import Progress
 from streamkit.engine.delivery.pressure import weight_of
@@ -43,6 +44,8 @@ class Intake:
         """The last position that was offered, or after which the reader was told to begin."""
         self.begins: StartPosition | None = None
         """Where the reader was last told to begin, until it has offered something since."""
+        self.written: datetime | None = None
+        """When the record of the one or the other was written; None where that is not known."""
         self.offers = 0
         """How often it has offered anything: records, or a mark."""
         self._offered = 0
@@ -102,7 +105,7 @@ class Intake:
         """Take a batch. False if it does not rise above what came before: the reader must be opened again."""
         if self.newest is not None and not self.newest < batch.first:
             return False
-        self.newest, self.begins = batch.last, None
+        self.newest, self.begins, self.written = batch.last, None, batch.last_timestamp
         self.offers += 1
         self._offered += len(batch)
         self._offered_bytes += weight_of(batch)
@@ -111,9 +114,9 @@ class Intake:
         self._signal.set()
         return True
 
-    def go_on_from(self, start: StartPosition) -> None:
+    def go_on_from(self, start: StartPosition, written: datetime | None = None) -> None:
         """The reader was told to begin there. Positions go on to rise above the newest one, unless that is told to be read again."""
-        self.begins = start
+        self.begins, self.written = start, written
         if start.position is None or start.position.sequence is None:
             return
         if start.kind == "after":
@@ -131,11 +134,12 @@ class Intake:
 
     def finish(self, batch: Batch, *, put_aside: bool = False) -> None:
         """These records are done, and all before them: they may be checkpointed, and their memory is free."""
+        last, count = batch.last, len(batch)
         if not put_aside:
-            self.own = batch.last
-        self._finished += len(batch)
+            self.own = last
+        self._finished += count
         self._finished_bytes += weight_of(batch)
-        self.advance(Progress(batch.last, self.progress.count + len(batch), batch.last_timestamp))
+        self.advance(Progress(last, self.progress.count + count, batch.last_timestamp))
         self._make_room()
 
     def free(self, records: int, weight_bytes: int) -> None:

@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from streamkit.engine.delivery.enclosed import opened
 from streamkit.engine.delivery.error_chain import ChainedError, chain_of
 from streamkit.engine.delivery.messages import FailedRecord
 from streamkit.model import Headers, Partition, Position, Record
@@ -158,19 +159,23 @@ def letter_of(failed: FailedRecord, *, group: str, worker: str, failed_at: datet
 
 def original_of(record: Record) -> Record:
     """The `Letter` that a record of a dead-letter stream is; a record that is none (anybody may write there) is returned as it is."""
+    return _letter_in(opened(record) or record) or record
+
+
+def _letter_in(record: Record) -> Letter | None:
     last: dict[str, int] = {}
     headers = record.headers
     for index, (name, _) in enumerate(headers):
         if name.startswith("streamkit-"):
             last[name] = index
     if not all(name in last for name in NAMES):
-        return record
+        return None
     ours = {last[name] for name in NAMES}
     try:
         facts = {name.removeprefix("streamkit-"): _text(headers[last[name]][1]) for name in NAMES}
         return Letter(record, Headers(header for index, header in enumerate(headers) if index not in ours), facts)
     except (ValueError, TypeError, KeyError):  # somebody else's headers of these names
-        return record
+        return None
 
 
 def _as_earlier(letter: Letter) -> Earlier:

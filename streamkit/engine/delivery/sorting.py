@@ -40,8 +40,8 @@ class Sorting:
         self._parking = parking
         self._put_behind = put_behind
         self._caught_up_at: deque[int] = deque()
-        self._half: tuple[Batch, int] | None = None
-        """A batch that is not in the lanes as a whole, and how much of it is."""
+        self._half: tuple[Batch, int, int] | None = None
+        """A batch that is not in the lanes as a whole, what it weighs, and how many of its records are."""
 
     @property
     def has_more(self) -> bool:
@@ -57,22 +57,22 @@ class Sorting:
                 continue
             item = inbox.popleft()
             if isinstance(item, Batch):
-                self._half = item, 0
+                self._half = item, weight_of(item), 0
             elif isinstance(item, EndMark):
                 self.end = item
             else:
                 self._caught_up_at.append(self._tracker.progress.count + self._tracker.open_records)
         self.look_whether_caught_up()
 
-    def _take_part(self, batch: Batch, begin: int, most: int) -> int:
+    def _take_part(self, batch: Batch, weight: int, begin: int, most: int) -> int:
         """Up to `most` records of a batch, with their share of its weight. How many."""
-        count, weight = len(batch), weight_of(batch)
+        count = len(batch)
         end = min(count, begin + most)
         part = batch if end - begin == count else batch.slice(begin, end)
         items = self._tracker.offer(part, weight * end // count - weight * begin // count)
         for lane in self._lanes.offer(items, self._parking.heard()):
             self._put_behind(lane)
-        self._half = (batch, end) if end < count else None
+        self._half = (batch, weight, end) if end < count else None
         return end - begin
 
     def look_whether_caught_up(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 
 from streamkit.engine.delivery.call import Caller, Exited
@@ -17,7 +18,6 @@ from streamkit.engine.delivery.failures import Failures, Trouble
 from streamkit.engine.delivery.flushing import Flushing
 from streamkit.engine.delivery.in_order import InOrder
 from streamkit.engine.delivery.intake import CaughtUpMark, EndMark, Intake
-from streamkit.engine.delivery.keyed import Keyed
 from streamkit.engine.delivery.life import Life
 from streamkit.engine.delivery.messages import Delivery, Ending, Limits, Progress, RunningCall, WorkerEvents
 from streamkit.engine.delivery.overdue import Overdue
@@ -118,9 +118,14 @@ class Worker:
         """How often the reader has offered anything."""
         return self._intake.offers
 
-    def go_on_from(self, start: StartPosition) -> None:
-        """The reader is told to begin there. Called by the reader."""
-        self._intake.go_on_from(start)
+    @property
+    def written(self) -> datetime | None:
+        """When the record of `where_to_go_on` was written, where that is known."""
+        return self._intake.written
+
+    def go_on_from(self, start: StartPosition, written: datetime | None = None) -> None:
+        """The reader is told to begin there, at a record that was written then. Called by the reader."""
+        self._intake.go_on_from(start, written)
 
     @property
     def progress(self) -> Progress:
@@ -289,7 +294,9 @@ class Worker:
             await self._hook("close", self._caller.close(self._life.carrier))
         self._life.carrier.release()
 
-    def _by_key(self) -> Keyed:
+    def _by_key(self) -> Delivery:
+        from streamkit.engine.delivery.keyed import Keyed  # imported late: most workers start without it
+
         return Keyed(self._life, self._caller, self._intake, self._failures)
 
     async def _initialize(self) -> bool:

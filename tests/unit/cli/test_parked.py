@@ -215,3 +215,76 @@ def test_with_static_ownership_the_request_waits_for_the_next_worker(shop: Comma
     order(shop, "a2")
     good(shop("run", "shop:handle"))
     assert effects(shop, "a") == ["a0", "a1", "a2"]
+
+
+def test_a_key_without_letters_and_one_that_is_no_text_are_parked_and_released_like_any(shop: CommandLine) -> None:
+    """The empty key is a key."""
+    shop.file("bad.txt", "x0 y0")
+    lines = ['{"streamkit": 1, "key": "", "value": "%s"}', '{"streamkit": 1, "key": {"base64": "/w=="}, "value": "%s"}']
+    with (shop.folder / "orders.jsonl").open("a") as file:
+        file.writelines(f"{line % value}\n" for line, value in zip(lines * 2, ("x0", "y0", "x1", "y1"), strict=True))
+    good(shop("run", "shop:handle"))
+    assert effects(shop) == []
+    shop.file("bad.txt", "")
+    assert "2 keys are no longer parked" in good(shop("dead-letters", "replay", "shop:handle")).err
+    with (shop.folder / "orders.jsonl").open("a") as file:
+        file.writelines(f"{line % value}\n" for line, value in zip(lines, ("x2", "y2"), strict=True))
+    good(shop("run", "shop:handle"))
+    assert effects(shop, "x") == ["x0", "x1", "x2"]
+    assert effects(shop, "y") == ["y0", "y1", "y2"]
+
+
+def test_partitions_shows_how_many_keys_are_parked(shop: CommandLine) -> None:
+    shop.file("bad.txt", "a0 b0")
+    order(shop, "a0", "b0", "a1")
+    good(shop("run", "shop:handle"))
+    (one,) = json.loads(good(shop("partitions", "--json")).out)
+    assert (one["state"], one["reason"], one["parked"]) == ("caught up", "at its tip; 2 keys are parked", 2)
+
+
+@contextmanager
+def slow_replay(shop: CommandLine) -> Iterator[subprocess.Popen[str]]:
+    """In another process, and it has begun."""
+    shop.file(
+        "slow.py",
+        "import time\nfrom streamkit import record_processor\nimport shop\n\n@record_processor\n"
+        "def handle(record, context):\n    shop.handle(record, context)\n    time.sleep(0.4)\n",
+    )
+    before = len(effects(shop))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "streamkit", "dead-letters", "replay", "slow:handle"], cwd=shop.folder, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until(lambda: len(effects(shop)) > before)
+        yield process
+        _, said = process.communicate(timeout=LINE_SECONDS)
+        assert process.returncode == 0, said
+    finally:
+        process.kill()
+        process.wait(LINE_SECONDS)
+
+
+def test_two_replays_at_once_run_no_letter_twice(shop: CommandLine) -> None:
+    """Or one could release a key while the other still runs letters of it."""
+    shop.file("bad.txt", "a0")
+    order(shop, *(f"a{n}" for n in range(6)))
+    good(shop("run", "shop:handle"))
+    shop.file("bad.txt", "")
+    with slow_replay(shop):
+        good(shop("dead-letters", "replay", "shop:handle"))
+        assert effects(shop) == [f"a{n}" for n in range(6)], "it has waited for the other one"
+    order(shop, "a6")
+    good(shop("run", "shop:handle"))
+    assert effects(shop) == [f"a{n}" for n in range(7)]
+
+
+def test_nothing_is_discarded_beside_a_replay(shop: CommandLine) -> None:
+    shop.file("bad.txt", "a0")
+    order(shop, *(f"a{n}" for n in range(6)))
+    good(shop("run", "shop:handle"))
+    shop.file("bad.txt", "")
+    with slow_replay(shop):
+        answer = shop("dead-letters", "discard", "--yes")
+        assert answer.code == 1
+        assert "a replay is running" in answer.err
+    assert effects(shop) == [f"a{n}" for n in range(6)]

@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,14 +23,14 @@ if TYPE_CHECKING:
 
 class FakeServer:
     def __init__(self) -> None:
-        self.topics: list[tuple[str, int]] = []
+        self.streams: list[tuple[str, int]] = []
         self.is_running = True
 
     def settings(self) -> dict[str, str]:
         return {"STREAMKIT_BROKER": "kafka", "STREAMKIT_KAFKA__OPTIONS": '{"a": 1}'}
 
-    def create_topic(self, name: str, partitions: int) -> None:
-        self.topics.append((name, partitions))
+    def create_stream(self, name: str, partitions: int) -> None:
+        self.streams.append((name, partitions))
 
 
 class CtrlC:
@@ -60,7 +61,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
         yield fake
 
     servers = {"kafka": start, "kinesis": missing, "dynamodb": broken}
-    monkeypatch.setattr(catalog, "SERVERS", {name: SandboxServer(name, f"a fake {name}", begin) for name, begin in servers.items()})
+    entries = {name: SandboxServer(name, f"a fake {name}", begin) for name, begin in servers.items()}
+    entries["kafka"] = replace(entries["kafka"], create_stream=FakeServer.create_stream)
+    entries["kinesalite"] = SandboxServer("kinesalite", "a fake without a store", start, store=lambda server: {"STREAMKIT_STORE": "sqlite"})
+    monkeypatch.setattr(catalog, "SERVERS", entries)
     monkeypatch.setattr(sandbox, "Event", CtrlC)
     logger = logging.getLogger("streamkit_sandbox")
     handlers, level = list(logger.handlers), logger.level
@@ -71,7 +75,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
 
 
 def test_settings_are_ready_to_paste_and_ctrl_c_ends_the_server(cli: CommandLine, server: FakeServer) -> None:
-    answer = cli("sandbox", "kafka", "--topic", "orders", "--partitions", "12")
+    answer = cli("sandbox", "kafka", "--stream", "orders", "--partitions", "12")
     assert answer.code == 0
     assert answer.out == (
         "export STREAMKIT_BROKER=kafka\n"
@@ -84,16 +88,29 @@ def test_settings_are_ready_to_paste_and_ctrl_c_ends_the_server(cli: CommandLine
         "streamkit: kafka runs until Ctrl-C; paste these lines into another terminal",
         "streamkit: stopping kafka",
     ]
-    assert (server.topics, server.is_running) == ([("orders", 12)], False)
+    assert (server.streams, server.is_running) == ([("orders", 12)], False)
 
 
 def test_json_for_programs(cli: CommandLine, server: FakeServer) -> None:
     assert json.loads(cli("sandbox", "kafka", "--json").out)["STREAMKIT_BROKER"] == "kafka"
-    assert [one["name"] for one in json.loads(cli("sandbox", "--list", "--json").out)] == ["kafka", "kinesis", "dynamodb"]
+    assert [one["name"] for one in json.loads(cli("sandbox", "--list", "--json").out)] == ["kafka", "kinesis", "dynamodb", "kinesalite"]
+
+
+def test_a_broker_that_keeps_no_checkpoints_comes_with_a_store(cli: CommandLine, server: FakeServer) -> None:
+    answer = cli("sandbox", "kinesalite")
+    assert "export STREAMKIT_STORE=sqlite\n" in answer.out
+    assert "streamkit: checkpoints go to a file that ends with it; " in answer.err
+    assert "STREAMKIT_STORE" not in cli("sandbox", "kafka").out
 
 
 def test_without_a_name_it_lists_the_servers(cli: CommandLine, server: FakeServer) -> None:
-    expected = "server    what it is\nkafka     a fake kafka\nkinesis   a fake kinesis\ndynamodb  a fake dynamodb\n"
+    expected = (
+        "server      what it is\n"
+        "kafka       a fake kafka\n"
+        "kinesis     a fake kinesis\n"
+        "dynamodb    a fake dynamodb\n"
+        "kinesalite  a fake without a store\n"
+    )
     assert cli("sandbox").out == cli("sandbox", "--list").out == expected
 
 
@@ -102,7 +119,7 @@ def test_without_a_name_it_lists_the_servers(cli: CommandLine, server: FakeServe
     [
         (["kafk"], "streamkit: there is no server 'kafk' in the sandbox\n  fix: did you mean kafka?\n"),
         (["kinesis"], "streamkit: kinesis is not available here: there is no Java\n  fix: install it\n"),
-        (["kinesis", "--topic", "x"], "streamkit: --topic is for Kafka servers, and kinesis is none\n  fix: leave it out\n"),
+        (["dynamodb", "--stream", "x"], "streamkit: --stream=x: dynamodb holds no streams\n  fix: leave it out\n"),
         (
             ["dynamodb"],
             "streamkit: dynamodb did not start: it ended at once; the end of its log:\nstreamkit:   | out of memory\n",

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from streamkit.engine.requests import release_request
 from streamkit.engine.status import AppStatus, PartitionStatus, Reason, not_ready
 from streamkit.errors import BrokerUnavailableError, StoreUnavailableError, StreamGoneError
 from streamkit.model import Batch, Record
@@ -217,3 +218,22 @@ def test_a_drain_is_no_readiness() -> None:
         assert status(h).phase == "draining"
         assert line(h).state == "ending"
         assert not_ready(status(h)) == ["group group: draining"]
+
+
+@pytest.mark.parametrize("ordering", ["partition", "key"])
+def test_parked_keys_are_counted_until_they_are_released_and_are_not_red(ordering: str) -> None:
+    with Harness(failing({b"a": 1, b"b": 1}), on_failure="park", retry_attempts=1, checkpoint_interval="1s", ordering=ordering) as h:
+        h.deliver((b"a", b"a"), (b"b", b"b"), (b"c", b"c"))
+        assert (line(h).parked, reason(h).kind) == (2, "parked")
+        assert reason(h).text == "goes on, but for 2 keys parked: what comes of them is put aside"
+        assert not_ready(status(h)) == []
+        h.revoke()
+        h.assign()
+        h.advance(1)
+        assert line(h).parked == 2, "the next owner goes on with it"
+        row = h.script.rows[P0].checkpoint
+        assert row is not None
+        h.script.requests[P0] = release_request({key: one.letters for key, one in row.parked.items()})
+        h.advance(3)
+        assert (line(h).parked, line(h).reason) == (0, None)
+        assert len(h.errors) == 2

@@ -155,6 +155,25 @@ def test_a_resume_that_goes_back_is_followed() -> None:
         assert h.checkpoint == 2
 
 
+def test_the_reader_is_told_when_the_record_of_its_start_was_written() -> None:
+    with Harness(failing({}), checkpoint_interval="1s") as h:
+        h.advance(3)
+        (first,) = h.deliver(b"0")
+        h.advance(3)
+        h.crash()
+        (second,) = h.deliver(b"1")
+        assert h.script.starts_written == [(P0, None), (P0, first.timestamp)], "as the checkpoint says"
+        h.script.events.append(Failed(P0, BrokerUnavailableError("a moment")))
+        h.advance(3)
+        assert h.script.starts_written[-1] == (P0, second.timestamp), "what was offered last, though it is not saved"
+        h.script.events.append(Failed(P0, BrokerUnavailableError("another moment")))
+        h.advance(3)
+        assert h.script.starts_written[-1] == (P0, second.timestamp), "nothing was offered since"
+        h.script.events.append(Failed(P0, StreamGoneError("expired"), resume=StartPosition.EARLIEST))
+        h.advance(3)
+        assert h.script.starts_written[-1] == (P0, None), "another start, of unknown age"
+
+
 def test_recovered_is_said_after_something_was_read() -> None:
     notes = Notes()
     with Harness(failing({}), observer=notes) as h:

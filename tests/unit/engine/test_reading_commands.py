@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 
 import pytest
 
@@ -26,7 +27,7 @@ class Quiet(Reader):
         self.act: object = None
         self.polled: Promise[None] = Promise()
 
-    async def add(self, partition: Partition, start: StartPosition) -> None: ...
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None: ...
     async def remove(self, partitions: Sequence[Partition]) -> None: ...
     async def pause(self, partitions: Sequence[Partition]) -> None: ...
     async def resume(self, partitions: Sequence[Partition]) -> None: ...

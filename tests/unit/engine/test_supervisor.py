@@ -53,6 +53,30 @@ def test_at_end_stops_when_every_partition_has_reached_its_tip_of_the_start() ->
         assert h.time < 5
 
 
+def test_at_end_where_the_broker_knows_no_tips_the_reader_says_when_they_are_reached() -> None:
+    h = Harness(failing({}), partitions=2, stop="at_end", assigned=False)
+    h.script.tips_are_known = False
+    h.write(*[b"x"] * 5, partition="0")
+    with h:
+        h.assign()
+        h._run_until(lambda: not h.is_running, "stopped")
+        h.stop()
+        assert h.exit_code == 0
+        assert (h.checkpoint_of("0"), h.checkpoint_of("1")) == (4, None)
+
+
+def test_a_member_without_partitions_does_not_end_while_tips_are_not_known() -> None:
+    h = Harness(failing({}), stop="at_end", assigned=False)
+    h.script.tips_are_known = False
+    h.write(b"x")
+    with h:
+        h._hold({P0})
+        h._run_until(lambda: bool(h.checkpoints), "saved")
+        h.revoke()
+        h.advance(30)
+        assert h.is_running
+
+
 def test_at_end_waits_for_what_is_still_processed() -> None:
     h = Harness(slow(100), stop="at_end", assigned=False)
     h.write(b"x")

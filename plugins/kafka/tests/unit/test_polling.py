@@ -301,6 +301,14 @@ def test_an_error_for_everybody_is_raised_after_the_batches_before_it(member, sc
     assert "GROUP_PROTOCOL=classic" in caught.value.fix
 
 
+@pytest.mark.parametrize("numbers", [(0, 0, 1, 1), (1, 0, 0), (0, 1, 0), (0, 1, 1, 0), (0, 1, 0, 1), (1, 1, 0, 1)])
+def test_each_partition_gets_all_its_messages_in_order_however_they_come_mixed(member, script, numbers):
+    offsets = {0: iter(range(9)), 1: iter(range(9))}
+    sent = [message(number, next(offsets[number])) for number in numbers]
+    found = batches(poll(member, script, lambda: sent))
+    assert found == {str(number): list(range(numbers.count(number))) for number in (0, 1)}
+
+
 def test_messages_of_two_topics_with_one_number_are_kept_apart(script, clock):
     settings = KafkaSettings(bootstrap_servers="b")
     config = {"socket.timeout.ms": 1000}

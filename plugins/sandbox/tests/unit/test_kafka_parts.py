@@ -16,10 +16,11 @@ from streamkit_sandbox.catalog import SERVERS
 from streamkit_sandbox.errors import SandboxError
 from streamkit_sandbox.kafka import KafkaServer
 from streamkit_sandbox.kafka_mock import MockKafka
-from streamkit_sandbox.kafka_node import free_ports, random_id
+from streamkit_sandbox.kafka_node import random_id
 from streamkit_sandbox.kafka_security import LISTENERS, MECHANISMS, PASSWORD, Security
 from streamkit_sandbox.kafka_settings import NodeAddress, node_properties, overriding
 from streamkit_sandbox.kafka_wire import coordinates_groups, listed_brokers
+from streamkit_sandbox.loopback import free_ports
 
 CLUSTER = [NodeAddress(node, 20_000 + node, 21_000 + node) for node in (1, 2, 3)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -145,16 +146,110 @@ def test_a_failed_resolution_names_the_cause(tmp_path: Path, monkeypatch: pytest
         jars("kafka", ["g:a:1"])
 
 
-def test_of_two_versions_of_an_artifact_the_servers_own_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    library = tmp_path / "library"
-    library.mkdir()
-    (library / "jgo.py").write_text(
-        "from pathlib import Path\nfrom types import SimpleNamespace\n"
-        f"folder = Path({str(tmp_path)!r})\n"
-        "jars = {'server': ['server-4.jar', 'api-2.jar'], 'extra': ['api-1.jar', 'extra-1.jar']}\n"
-        "def build(name, cache_dir):\n"
-        "    for jar in jars[name]: (folder / jar).touch()\n"
-        "    return SimpleNamespace(all_jars=[folder / jar for jar in jars[name]])\n"
+def jgo_with(tmp_path: Path, build: str) -> Path:
+    """A library `jgo` with this body of `build(name, cache_dir)`, and poms that have a parent."""
+    package = tmp_path / "library" / "jgo"
+    package.mkdir(parents=True)
+    (package / "maven.py").write_text(
+        "class POM:\n"
+        "    properties = property(lambda self: {'own': '1'})\n"
+        "    def value(self, path): return {'parent/groupId': 'g', 'parent/version': '7'}.get(path)\n"
     )
+    (package / "__init__.py").write_text(
+        "from pathlib import Path\nfrom types import SimpleNamespace\nfrom jgo.maven import POM\n"
+        f"folder = Path({str(tmp_path)!r})\n"
+        "def build(name, cache_dir):\n"
+        f"    jars = {build}\n"
+        "    for jar in jars: (folder / jar).touch()\n"
+        "    return SimpleNamespace(all_jars=[folder / jar for jar in jars])\n"
+    )
+    return package.parent
+
+
+def test_of_two_versions_of_an_artifact_the_servers_own_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = jgo_with(tmp_path, "{'server': ['server-4.jar', 'api-2.jar'], 'extra': ['api-1.jar', 'extra-1.jar']}[name]")
     monkeypatch.setattr(java, "fetched", lambda server, requirement: library)
     assert [jar.name for jar in jars("kafka", ["server", "extra"])] == ["server-4.jar", "api-2.jar", "extra-1.jar"]
+
+
+def test_artifacts_of_one_name_and_two_groups_are_both_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = jgo_with(tmp_path, "['notes-2.jar', 'notes-26.jar']")
+    monkeypatch.setattr(java, "fetched", lambda server, requirement: library)
+    assert [jar.name for jar in jars("kcl", ["client"])] == ["notes-2.jar", "notes-26.jar"]
+
+
+def test_a_pom_may_name_its_group_by_its_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    library = jgo_with(tmp_path, "[f'{name}-{POM().properties[name]}.jar' for name in ('parent.groupId', 'parent.version', 'own')]")
+    monkeypatch.setattr(java, "fetched", lambda server, requirement: library)
+    assert [jar.name for jar in jars("kcl", ["client"])] == ["parent.groupId-g.jar", "parent.version-7.jar", "own-1.jar"]
+
+
+HALF_A_RESOLUTION = """
+import os, sys
+from pathlib import Path
+from types import SimpleNamespace
+
+def build(name, cache_dir):
+    repository, made = Path(os.environ["M2_REPO"]), cache_dir / "envs" / name / "modules"
+    (repository / name).mkdir(parents=True, exist_ok=True)
+    jar = repository / name / "it-1.jar"
+    if jar.exists() or made.exists():
+        if name == "broken":
+            sys.exit("took what it found")
+    else:
+        jar.touch()
+        made.mkdir(parents=True)
+    if name == "broken" and not (cache_dir / "second").exists():
+        (cache_dir / "second").touch()
+        os.kill(os.getpid(), 9)
+    (made.parent / "jgo.lock.toml").touch()
+    return SimpleNamespace(all_jars=[jar])
+"""
+
+
+def test_what_a_killed_resolution_left_is_fetched_again_and_nothing_else(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = jgo_with(tmp_path, "[]")
+    (library / "jgo" / "__init__.py").write_text(HALF_A_RESOLUTION)
+    monkeypatch.setattr(java, "fetched", lambda server, requirement: library)
+    (whole,) = jars("kafka", ["whole"])
+    assert whole.is_relative_to(cache)
+    with pytest.raises(ServerUnavailableError, match="exit code -9"):
+        jars("dynamodb", ["broken"])
+    assert [jar.parent.name for jar in jars("dynamodb", ["broken"])] == ["broken"]
+    assert whole.exists()
+
+
+WAITS = """
+import os
+from types import SimpleNamespace
+
+def build(name, cache_dir):
+    open(os.environ["GATE"], "rb").read()
+    return SimpleNamespace(all_jars=[])
+"""
+RESOLVES = """
+import sys
+from pathlib import Path
+from streamkit_sandbox import java
+java.fetched = lambda server, requirement: Path(sys.argv[1])
+java.jars("dynamodb", ["g:a:1"])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs file locks and a named pipe")
+def test_a_resolution_keeps_the_lock_until_it_ends_itself_also_when_its_owner_is_killed(cache: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    library, gate = jgo_with(tmp_path, "[]"), tmp_path / "gate"
+    (library / "jgo" / "__init__.py").write_text(WAITS)
+    os.mkfifo(gate)
+    with subprocess.Popen([sys.executable, "-c", RESOLVES, str(library)], env=os.environ | {"GATE": str(gate)}) as owner:
+        opened = gate.open("wb")  # returns when the resolution has opened the other end
+        owner.kill()
+    with (cache / "jars" / ".resolving.lock").open("wb") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        opened.close()
+        fcntl.flock(lock, fcntl.LOCK_EX)

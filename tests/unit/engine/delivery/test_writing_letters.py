@@ -114,3 +114,49 @@ def test_a_target_that_is_not_there_is_found_before_anything_fails(rig: Rig) -> 
         rig.run(rig.letters(producer=producer).check())
     assert "STREAMKIT_DEAD_LETTER" in caught.value.fix
     rig.run(rig.letters().check())  # made by its first record
+
+
+class Choosy(MemoryProducer):
+    """Takes every record by itself, and one value never."""
+
+    is_gapless = False
+    refused = b""
+
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        answers: list[Exception | None] = []
+        for record in records:
+            error = BrokerError("too large", broker="memory") if record.value == self.refused else None
+            answers += [error] if error is not None else await super().send(stream, [record])
+        return answers
+
+
+def parked(*values: bytes) -> list[FailedRecord]:
+    """The first letter of a value is its key; capitals are not parked."""
+    records = [PlainRecord(Partition("orders", "0"), Position(n), value, key=value[:1].lower()) for n, value in enumerate(values)]
+    return [FailedRecord(one, ValueError("no"), 1, parked=f"behind {n}" if values[n].islower() else "") for n, one in enumerate(records)]
+
+
+async def in_parts(letters: DeadLetters, failed: Sequence[FailedRecord]) -> None:
+    for part in letters.parts(failed):
+        await letters.write(part)
+
+
+def test_no_letter_of_a_parked_key_is_written_after_one_that_was_not_taken(rig: Rig) -> None:
+    """A replay would run it before that one."""
+    producer = Choosy(MemorySettings(name="letters", partitions=1), PlainContext())
+    producer.refused = b"a1"
+    letters = rig.letters(producer=producer)
+    with pytest.raises(DeadLetterError):
+        rig.run(in_parts(letters, parked(b"a0", b"b0", b"a1", b"a2", b"A3", b"b1")))
+    assert [one.value for one in rig.written() if one.key == b"a" and one.parked] == [b"a0"]
+    producer.refused = b""
+    rig.run(in_parts(letters, parked(b"a1", b"a2", b"a3", b"b2")))
+    assert [one.value for one in rig.written() if one.key == b"a" and one.parked] == [b"a0", b"a1", b"a2", b"a3"]
+
+
+def test_letters_go_together_where_the_target_leaves_no_gaps_and_where_no_key_is_parked(rig: Rig) -> None:
+    producer = Choosy(MemorySettings(name="letters", partitions=1), PlainContext())
+    together = parked(b"A0", b"A1", b"B0")
+    assert list(rig.letters(producer=producer).parts(together)) == [together]
+    assert [len(part) for part in rig.letters(producer=producer).parts(parked(b"a0", b"b0", b"a1"))] == [2, 1]
+    assert [len(part) for part in rig.letters().parts(parked(b"a0", b"b0", b"a1"))] == [3]

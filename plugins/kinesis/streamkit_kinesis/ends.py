@@ -1,0 +1,75 @@
+"""What goes on when a shard has no more records: its children, or why it cannot be read any more.
+
+A deleted stream, an expired shard and an answer that was cut all look alike at first. Here the service is asked which of them it
+is, on the thread that reads. Nothing here takes the absence of something in one answer for an end.
+"""
+
+from __future__ import annotations
+
+from streamkit.errors import BrokerUnavailableError, PositionExpiredError, PositionInvalidError
+from streamkit.model import Partition
+from streamkit_kinesis.client import KinesisClient
+from streamkit_kinesis.errors import BROKER
+from streamkit_kinesis.shards import list_shards, oldest_over
+from streamkit_kinesis.streams import StreamBook, check_incarnation
+
+__all__ = ["Ends", "FalseEndError", "ShardExpiredError"]
+
+
+class FalseEndError(BrokerUnavailableError):
+    """An answer looked like the end of a shard that is still open, or whose children are not listed yet."""
+
+
+class ShardExpiredError(PositionExpiredError):
+    """The shard is not listed any more: it was closed, and all of its records are older than what the stream keeps."""
+
+    def __init__(self, partition: Partition, children: tuple[Partition, ...]) -> None:
+        super().__init__(
+            f"{partition} has expired: what was not read of it before is gone",
+            earliest=f"the oldest record of {', '.join(child.id for child in children)}",
+            broker=BROKER,
+            partition=str(partition),
+            fix="STREAMKIT_KINESIS__ON_EXPIRED=earliest goes on with the shards that follow",
+        )
+        self.children = children
+
+
+class Ends:
+    """Asks about shards of one broker. From any thread."""
+
+    def __init__(self, client: KinesisClient, book: StreamBook) -> None:
+        self._client = client
+        self._book = book
+
+    def children(self, partition: Partition) -> tuple[Partition, ...]:
+        """Those of a shard that seems to have ended, where the answer did not name them.
+
+        Raises FalseEndError (retryable) if it has not ended; StreamGoneError, PositionInvalidError for another stream of that
+        name; ShardExpiredError.
+        """
+        listed = self._listed(partition)
+        if (shard := listed.get(partition.id)) is None:
+            raise ShardExpiredError(partition, oldest_over(partition, listed))
+        children = tuple(one for one in listed.values() if partition.id in one.parents)
+        if not shard.ended or not children:
+            what = "is listed as open" if not shard.ended else "is listed without children"
+            raise FalseEndError(f"{partition} looks as if it had ended, but it {what}", broker=BROKER, partition=str(partition))
+        return children
+
+    def missing(self, partition: Partition, doing: str) -> None:
+        """The service says that it does not know what we have asked for. Always raises, as `children` does; or, if the shard is
+        there, PositionInvalidError."""
+        listed = self._listed(partition)
+        if partition.id not in listed:
+            raise ShardExpiredError(partition, oldest_over(partition, listed))
+        raise PositionInvalidError(
+            f"Kinesis, {doing}: the shard is there, but not what was asked for",
+            broker=BROKER,
+            partition=str(partition),
+            fix="say where to go on: streamkit checkpoints set",
+        )
+
+    def _listed(self, partition: Partition) -> dict[str, Partition]:
+        info = self._book.look_up(partition.stream)
+        check_incarnation(partition, info)
+        return {shard.id: shard for shard in list_shards(self._client, info)}

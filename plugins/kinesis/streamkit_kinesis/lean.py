@@ -1,0 +1,125 @@
+"""Makes a client's `get_records` cheaper: what botocore works out anew for each call, though it is the same each time, is kept.
+
+The address, the headers and the context of a request are learned from the first call of a stream, and the body is read in one
+piece. Signing, credentials, retries, connections, errors and the parser of answers stay botocore's: it is entered one floor
+below `_make_api_call`. The first call of each stream is an ordinary one, and so is each with arguments that are not known
+here. A botocore that is built otherwise is left as it is. `client.py` calls this once for each client that reads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast
+
+from botocore import exceptions as sdk
+from urllib3 import exceptions as http
+
+__all__ = ["make_lean"]
+
+Answer = Mapping[str, Any]
+_ARGUMENTS = {"ShardIterator", "Limit", "StreamARN"}
+"""All of them text and numbers, so the body is plain JSON."""
+
+
+class _Response(Protocol):
+    """botocore's, not yet read."""
+
+    raw: Any
+
+
+def make_lean(client: Any) -> bool:
+    """From now on `client.get_records` costs less and does the same. False: this botocore is another one, nothing was changed.
+
+    The client must be boto3's, made and not yet used. Calls may come from many threads.
+    """
+    endpoint = getattr(client, "_endpoint", None)
+    make_request = getattr(endpoint, "make_request", None)
+    send = getattr(getattr(endpoint, "http_session", None), "send", None)
+    if make_request is None or send is None:
+        return False
+    client.meta.events.register("before-send.kinesis.GetRecords", _Sender(send))
+    _keep_user_agent(client)
+    call = _Call(client.get_records, make_request, client.exceptions)
+    client.meta.events.register("before-call.kinesis.GetRecords", call.learn)
+    client.get_records = call
+    return True
+
+
+def _keep_user_agent(client: Any) -> None:
+    """botocore writes the header when it makes a request, and once more before it sends it; the second time costs as much."""
+    again = getattr(getattr(client, "_user_agent_creator", None), "rebuild_and_replace_user_agent_handler", None)
+    if again is not None:
+        client.meta.events.unregister("request-created.kinesis", again)
+
+
+class _Call:
+    """`get_records`."""
+
+    def __init__(self, ordinary: Callable[..., Answer], make_request: Callable[..., tuple[Any, dict[str, Any]]], exceptions: Any) -> None:
+        self._ordinary = ordinary
+        self._make_request = make_request
+        self._exceptions = exceptions
+        self._learned: dict[str | None, tuple[object, dict[str, Any]]] = {}
+        """By the stream's ARN, because the address may follow from it; None: requests that name none."""
+
+    def learn(self, model: object, params: Mapping[str, Any], **_: object) -> None:
+        """botocore is about to make an ordinary call: what it has worked out is good for the next ones too."""
+        arn = json.loads(params["body"]).get("StreamARN")
+        self._learned[arn] = (model, _copy({name: value for name, value in params.items() if name != "body"}))
+
+    def __call__(self, **arguments: object) -> Answer:
+        learned = self._learned.get(cast("str | None", arguments.get("StreamARN")))
+        if learned is None or not arguments.keys() <= _ARGUMENTS:
+            return self._ordinary(**arguments)
+        model, template = learned
+        request = _copy(template)
+        request["body"] = json.dumps(arguments).encode()
+        response, parsed = self._make_request(model, request)
+        if response.status_code < 300:
+            return parsed
+        code = parsed.get("Error", {}).get("Code")
+        raise self._exceptions.from_code(code)(parsed, "GetRecords")
+
+
+def _copy(template: Mapping[str, Any]) -> dict[str, Any]:
+    """botocore writes into a request and its context while it makes it."""
+    copy = {name: dict(value) if isinstance(value, dict) else value for name, value in template.items()}
+    copy["context"] = {name: dict(value) if isinstance(value, dict) else value for name, value in template["context"].items()}
+    return copy
+
+
+class _Sender:
+    """Sends a request as botocore does, but reads the body of the answer in one piece and not in a thousand.
+
+    That is inside botocore's retries, and a body that ends too early is an error of the connection here.
+    """
+
+    def __init__(self, send: Callable[[Any], _Response]) -> None:
+        self._send = send
+
+    def __call__(self, request: Any, **_: object) -> _Response:
+        request.stream_output = True
+        response = self._send(request)
+        try:
+            body = response.raw.read(decode_content=False)
+        except http.SSLError as error:
+            raise sdk.SSLError(endpoint_url=request.url, error=error) from error
+        except http.ReadTimeoutError as error:
+            raise sdk.ReadTimeoutError(endpoint_url=request.url, error=error) from error
+        except http.ProtocolError as error:
+            raise sdk.ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
+        except (OSError, http.HTTPError) as error:
+            raise sdk.HTTPClientError(error=error) from error
+        response.raw = _Whole(body)
+        return response
+
+
+class _Whole:
+    """A body that has been read."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    def stream(self) -> Iterator[bytes]:
+        yield self._body

@@ -1,0 +1,214 @@
+"""A cheaper `get_records`: the same request, the same answer, the same errors and retries as botocore's own."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore import exceptions as sdk
+from botocore.config import Config
+from botocore.credentials import Credentials
+from streamkit_kinesis.lean import make_lean
+from streamkit_kinesis.parser import fast_parser_factory
+
+from plugins.kinesis.tests.wire import Asked, Said, Wire
+
+ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
+EMPTY = b'{"Records":[],"MillisBehindLatest":0}'
+PER_CALL = {"x-amz-date", "authorization", "amz-sdk-invocation-id"}
+
+
+def client_of(url: str | None, *, attempts: int = 1, lean: bool = True, timeout: float = 20.0) -> Any:
+    session = botocore.session.Session()
+    session.register_component("response_parser_factory", fast_parser_factory())
+    client = session.create_client(
+        "kinesis",
+        region_name="eu-west-1",
+        endpoint_url=url,
+        aws_access_key_id="key-1",
+        aws_secret_access_key="s",
+        config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}, read_timeout=timeout, connect_timeout=timeout),
+    )
+    client.meta.events.register_first("needs-retry.kinesis.GetRecords", _without_pauses(attempts))
+    if lean:
+        assert make_lean(client), "this botocore is not the one that it was written for"
+    return client
+
+
+def _without_pauses(attempts_allowed: int) -> Any:
+    def handler(attempts: int, response: Any, caught_exception: Exception | None, **_: object) -> int | None:
+        failed = caught_exception is not None or response[0].status_code >= 500
+        return 0 if failed and attempts < attempts_allowed else None
+
+    return handler
+
+
+@pytest.mark.parametrize("arguments", [{}, {"Limit": 7}, {"Limit": 9, "StreamARN": ARN}], ids=["plain", "limit", "ARN"])
+def test_the_request_is_the_one_that_botocore_makes(arguments: dict[str, object]) -> None:
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        for client in (client_of(wire.url, lean=False), client_of(wire.url)):
+            for iterator in ("one", 'tw"o\u00fc', "three"):
+                client.get_records(ShardIterator=iterator, **arguments)
+    ordinary, lean = wire.asked[:3], wire.asked[3:]
+    for before, after in zip(ordinary, lean, strict=True):
+        assert (before.path, before.body) == (after.path, after.body)
+        assert before.headers.keys() == after.headers.keys()
+        same = before.headers.keys() - PER_CALL - {"user-agent"}
+        assert {name: before.headers[name] for name in same} == {name: after.headers[name] for name in same}
+        assert _agent(before) == _agent(after)
+        assert _scope(before) == _scope(after)
+    assert [asked.body["ShardIterator"] for asked in lean] == ["one", 'tw"o\u00fc', "three"]
+    assert len({asked.headers["amz-sdk-invocation-id"] for asked in wire.asked}) == 6
+    assert len({asked.headers["authorization"] for asked in lean}) == 3, "each one is signed"
+
+
+def _agent(asked: Asked) -> str:
+    """Without the letters for features of botocore, which it notes for each call; the service only counts them."""
+    return re.sub(r" m/\S+", "", asked.headers["user-agent"])
+
+
+def _scope(asked: Asked) -> str:
+    return asked.headers["authorization"].rpartition("Signature=")[0]
+
+
+def test_only_the_first_call_of_a_stream_is_an_ordinary_one() -> None:
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        ordinary: list[object] = []
+        client.meta.events.register(
+            "provide-client-params.kinesis.GetRecords", lambda params, **_: ordinary.append(params.get("StreamARN"))
+        )
+        for arn in ({}, {"StreamARN": ARN}, {"StreamARN": ARN + "2"}, {"StreamARN": ARN}, {}, {}):
+            client.get_records(ShardIterator="i", **arn)
+        assert ordinary == [None, ARN, ARN + "2"]
+        with pytest.raises(sdk.ParamValidationError):
+            client.get_records(ShardIterator="i", Unknown=1)
+
+
+def test_an_address_that_follows_from_the_stream_is_kept_for_that_stream_alone() -> None:
+    """The service has addresses for each account; which one it is, the ARN says."""
+    client = client_of(None)
+    urls: list[str] = []
+
+    def refuse(request: Any, **_: object) -> None:
+        urls.append(request.url)
+        raise sdk.EndpointConnectionError(endpoint_url=request.url, error="not sent")
+
+    client.meta.events.register_first("before-send.kinesis.GetRecords", refuse)
+    for arn in ({}, {"StreamARN": ARN}, {"StreamARN": ARN.replace("123456789012", "999999999999")}) * 2:
+        with pytest.raises(sdk.EndpointConnectionError):
+            client.get_records(ShardIterator="i", **arn)
+    assert urls[:3] == urls[3:]
+    assert len(set(urls)) == 3
+    assert "123456789012" in urls[1]
+    assert "999999999999" in urls[2]
+
+
+def test_errors_are_botocores() -> None:
+    said = Said(b'{"__type":"ExpiredIteratorException","message":"Iterator expired."}', 400)
+    with Wire(lambda asked: said) as wire:
+        client = client_of(wire.url)
+        errors = []
+        for _ in range(2):
+            with pytest.raises(client.exceptions.ExpiredIteratorException) as error:
+                client.get_records(ShardIterator="i")
+            response = error.value.response
+            errors.append((response["Error"], response["ResponseMetadata"]["HTTPStatusCode"], str(error.value), error.value.operation_name))
+        assert errors[0] == errors[1]
+        said = Said(b'{"__type":"SomethingNewException"}', 400)
+        with pytest.raises(sdk.ClientError, match="SomethingNewException"):
+            client.get_records(ShardIterator="i")
+
+
+def test_what_failed_is_tried_again_by_botocore_and_signed_anew() -> None:
+    answers = [Said(EMPTY), Said(b"", 503), Said(b"", 500), Said(EMPTY)]
+    with Wire(lambda asked: answers[len(wire.asked) - 1]) as wire:
+        client = client_of(wire.url, attempts=3)
+        client.get_records(ShardIterator="a")
+        assert client.get_records(ShardIterator="b")["ResponseMetadata"]["RetryAttempts"] == 2
+    first, *tried = wire.asked
+    assert [asked.body["ShardIterator"] for asked in tried] == ["b"] * 3
+    assert [re.findall("attempt=[0-9]", asked.headers["amz-sdk-request"]) for asked in tried] == [
+        ["attempt=1"],
+        ["attempt=2"],
+        ["attempt=3"],
+    ]
+    assert len({asked.headers["amz-sdk-invocation-id"] for asked in tried}) == 1
+    assert first.headers["amz-sdk-invocation-id"] != tried[0].headers["amz-sdk-invocation-id"]
+
+
+def test_credentials_are_looked_up_for_each_call() -> None:
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        client.get_records(ShardIterator="i")
+        client._request_signer._credentials = Credentials("key-2", "other")
+        client.get_records(ShardIterator="i")
+    assert ["key-1" in asked.headers["authorization"] for asked in wire.asked] == [True, False]
+    assert "key-2" in wire.asked[1].headers["authorization"]
+
+
+def test_a_body_that_ends_too_early_is_an_error_of_the_connection_and_tried_again() -> None:
+    whole = b'{"Records":[],"NextShardIterator":"' + b"n" * 100_000 + b'","MillisBehindLatest":3}'
+    answers = [Said(whole), Said(whole[:50_000], length=len(whole)), Said(whole)]
+    with Wire(lambda asked: answers[min(2, len(wire.asked) - 1)]) as wire:
+        client = client_of(wire.url, attempts=2)
+        for _ in range(2):
+            assert client.get_records(ShardIterator="i")["NextShardIterator"] == "n" * 100_000
+        assert len(wire.asked) == 3
+        answers[2] = answers[1]
+        with pytest.raises(sdk.ConnectionClosedError):
+            client.get_records(ShardIterator="i")
+
+
+@pytest.mark.parametrize("said_first", [b"", EMPTY[:10]], ids=["nothing", "a part of the body"])
+def test_an_answer_that_stops_coming_is_a_timeout(said_first: bytes) -> None:
+    stuck = threading.Event()
+
+    def hang(asked: Asked) -> Said:
+        if not said_first:
+            stuck.wait(10)
+        return Said(said_first, length=1000, before_close=stuck)
+
+    with Wire(hang) as wire:
+        client = client_of(wire.url, timeout=0.1)
+        with pytest.raises(sdk.ReadTimeoutError):
+            client.get_records(ShardIterator="i")
+        stuck.set()
+
+
+def test_answers_of_many_threads_are_not_mixed_up() -> None:
+    def echo(asked: Asked) -> Said:
+        return Said(json.dumps({"Records": [], "NextShardIterator": asked.body["ShardIterator"], "MillisBehindLatest": 0}).encode())
+
+    with Wire(echo) as wire, ThreadPoolExecutor(8) as pool:
+        client = client_of(wire.url)
+        names = [f"iterator-{number}" for number in range(200)]
+        found = pool.map(lambda name: client.get_records(ShardIterator=name)["NextShardIterator"], names)
+        assert list(found) == names
+
+
+def test_connections_are_used_again() -> None:
+    ports: set[object] = set()
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        handler = wire._server.RequestHandlerClass
+        setup = handler.setup
+        handler.setup = lambda self: (ports.add(self.client_address), setup(self))[1]  # type: ignore[method-assign, func-returns-value]
+        for _ in range(5):
+            client.get_records(ShardIterator="i")
+    assert len(ports) == 1
+
+
+def test_another_botocore_is_left_as_it_is() -> None:
+    class Other:
+        def get_records(self) -> None: ...
+
+    other = Other()
+    before = other.get_records
+    assert not make_lean(other)
+    assert other.get_records == before
