@@ -43,7 +43,8 @@ async def calls(leases: int, rounds: int) -> dict[str, tuple[float, float]]:
     from streamkit.plugin import Claim
     from tests.conformance.context import PlainContext
 
-    context = PlainContext(broker="kinesis", group=f"calls-{time.time_ns()}")
+    group = f"calls-{time.time_ns()}"
+    context = PlainContext(broker="kinesis", group=group)
     context.streams = ("orders",)
     settings = DynamoDBSettings(endpoint_url=os.environ["STREAMKIT_DYNAMODB__ENDPOINT_URL"], region="us-east-1")
     store = DynamoDBStore(settings, context)
@@ -88,9 +89,23 @@ async def calls(leases: int, rounds: int) -> dict[str, tuple[float, float]]:
             for lease, claim in zip(listed, claims, strict=True)
         ]
         await timed("save", lambda saves=saves: store.save(saves))  # type: ignore[misc]
+    await timed("bare boto3, renewals", lambda: asyncio.to_thread(bare_renewals, group, [lease.partition.id for lease in listed], rounds))
     await timed("release", lambda: store.release(held))
     await store.close()
     return {name: (statistics.median(w for w, _ in runs), statistics.median(c for _, c in runs)) for name, runs in found.items()}
+
+
+def bare_renewals(table: str, keys: list[str], counter: int) -> None:
+    """What the same statements cost with boto3 alone, as it comes."""
+    import boto3
+
+    client = boto3.client("dynamodb", endpoint_url=os.environ["STREAMKIT_DYNAMODB__ENDPOINT_URL"], region_name="us-east-1")
+    text = f'UPDATE "{table}" SET "leaseCounter" = ? WHERE "leaseKey" = ? AND "leaseOwner" = ? AND "leaseCounter" <= ?'
+    number = {"N": str(counter + 1000)}
+    for at in range(0, len(keys), 25):
+        values = [[number, {"S": key}, {"S": "worker-1#0a1b2c3d"}, number] for key in keys[at : at + 25]]
+        answer = client.batch_execute_statement(Statements=[{"Statement": text, "Parameters": value} for value in values])
+        assert not any("Error" in one for one in answer["Responses"])
 
 
 # -- workers --------------------------------------------------------------------------------------------------------------

@@ -71,6 +71,8 @@ def taken_over(
     if not found.checkpoints:
         raise ConfigurationError(f"{table or file} holds no checkpoints", fix=f"name what {source} has written")
     _refuse_gone(found.checkpoints, partitions)
+    for one in found.checkpoints:
+        _refuse_parked(stored.get(one.partition))
     return _begun(connection, adopted(found.checkpoints, partitions, stored), stored)
 
 
@@ -169,15 +171,24 @@ def _exported(connection: Connection) -> list[Lease]:
         if checkpoint.partition.stream not in streams:
             remark(f"{checkpoint.partition}: of no stream that STREAMKIT_STREAM names, and left out")
             continue
-        if still_parked(checkpoint.parked) and not checkpoint.at.is_end:
-            raise ConfigurationError(
-                f"{checkpoint.partition} has parked keys, which another program would go on with",
-                fix="release them first: streamkit dead-letters replay",
-            )
+        _refuse_parked(checkpoint)
         found.append(_with_lineage(checkpoint, leases.get(checkpoint.partition), there.get(checkpoint.partition)))
+    done = {lease.partition for lease in found}
+    for partition in leases.keys() - done:
+        if partition.stream in streams:
+            remark(f"{partition}: nobody has found out yet where it begins, and it is left out")
     if not found:
         raise ConfigurationError(f"group {connection.settings.group} has no checkpoints", fix="check STREAMKIT_GROUP and STREAMKIT_STORE")
     return found
+
+
+def _refuse_parked(checkpoint: Checkpoint | None) -> None:
+    """The other program would call keys that are parked, or, on the way here, their marks would be lost."""
+    if checkpoint is not None and still_parked(checkpoint.parked) and not checkpoint.at.is_end:
+        raise ConfigurationError(
+            f"{checkpoint.partition} has parked keys, which would be called again out of order",
+            fix="release them first: streamkit dead-letters replay",
+        )
 
 
 def _with_lineage(checkpoint: Checkpoint, lease: Lease | None, listed: Partition | None) -> Lease:

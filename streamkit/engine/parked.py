@@ -70,7 +70,8 @@ class Replayed:
     def __init__(self, group: str) -> None:
         self._group = group
         self._last: dict[bytes, dict[tuple[str, str], str]] = {}
-        self._waiting: set[bytes] = set()
+        self._waiting: dict[bytes, set[str]] = {}
+        """By key, the partitions that wrote them."""
 
     def see(self, letter: Letter, *, is_dealt_with: bool) -> None:
         """Each one, those of a partition of the target in their order."""
@@ -78,20 +79,28 @@ class Replayed:
             return
         name = letter.parked.partition(" ")[2]
         if is_dealt_with:
-            self._last.setdefault(letter.key, {})[name.rpartition("/")[0], letter.partition.id] = name
+            self._last.setdefault(letter.key, {})[_writer(name), letter.partition.id] = name
         else:
-            self._waiting.add(letter.key)
+            self._waiting.setdefault(letter.key, set()).add(_writer(name))
 
     def of(self, parked: Mapping[bytes, ParkedKey]) -> dict[bytes, set[str]]:
         """The keys of which no letter waits, each with the last letters that were dealt with, one of each partition that wrote any.
 
-        `parked`: as it was before the target was read to its end; so what was written before its claims were made has been seen.
+        `parked`: of one partition, as it was before the target was read to its end; so what was written before its claims were made has
+        been seen. Only the partitions that its markers name have written letters that matter here.
         """
-        return {
-            key: {*self._last[key].values(), *_claims(one.letters)}
-            for key, one in still_parked(parked).items()
-            if key in self._last and key not in self._waiting
-        }
+        found = {}
+        for key, one in still_parked(parked).items():
+            writers = set(map(_writer, one.letters))
+            last = {name for (writer, _), name in self._last.get(key, {}).items() if writer in writers}
+            if last and not writers & self._waiting.get(key, set()):
+                found[key] = {*last, *_claims(one.letters)}
+        return found
+
+
+def _writer(name: str) -> str:
+    """The partition that a letter or a claim is of."""
+    return name.rpartition("/")[0]
 
 
 def _claims(letters: Sequence[str]) -> tuple[str, ...]:

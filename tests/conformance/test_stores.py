@@ -274,11 +274,16 @@ def test_a_request_changes_neither_epoch_nor_checkpoint(run: Callable[[Test], No
 def test_parked_keys_are_kept_with_the_checkpoint(run: Callable[[Test], None]) -> None:
     async def test(a: AnyStore, b: AnyStore) -> None:
         assert a.capabilities.parked_bytes
-        keys = {bytes([n, 255]): ParkedKey(f"s/0/{n}", (f"s/0/1.{n}",)) for n in range(200)}
+        names = [(), ("s/0/1.1",), ("s/0/1.2", "s/0/2.claimed")]  # none: it is not parked any more
+        keys = {bytes([n, 255]): ParkedKey(f"s/0/{n}", names[n % 3]) for n in range(200)}
         claim = await a.claim(partition(), "a", 0)
-        await save(a, replace(after(1), parked=keys), claim.grant)
-        found = (await b.claim(partition(), "b", 0)).checkpoint
+        await save(a, replace(after(1), parked=keys, owner="a"), claim.grant)
+        claim = await b.claim(partition(), "b", 0)
+        assert claim.checkpoint is not None
+        assert (claim.checkpoint.parked, claim.checkpoint.owner) == (keys, "a")
+        await save(b, replace(claim.checkpoint, owner=""), claim.grant)
+        found = (await a.claim(partition(), "c", 0)).checkpoint
         assert found is not None
-        assert found.parked == keys
+        assert (found.parked, found.owner) == (keys, ""), "given back in order: no letter is unknown"
 
     run(test)

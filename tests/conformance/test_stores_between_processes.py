@@ -1,4 +1,4 @@
-"""What the stores of scope `host` promise beyond one process: fencing between processes, and surviving kill -9."""
+"""What the stores of scope `host` and `cluster` promise beyond one process: fencing between processes, and surviving kill -9."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ import pytest
 from streamkit.builtin.file import store as file
 from streamkit.plugin import Grant
 from tests.conformance.racer import Result, open_at_once, race
-from tests.conformance.stores import after, opened, partition
+from tests.conformance.stores import DYNAMODB, after, opened, partition, where_it_is
 
 KINDS = ["file", "sqlite"]
 ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def kind(request: pytest.FixtureRequest) -> str:
+    return where_it_is(request)
 
 
 def stored(kind: str, where: Path) -> int:
@@ -37,7 +42,7 @@ def stored(kind: str, where: Path) -> int:
     return asyncio.run(read())
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, DYNAMODB], indirect=True)
 def test_of_several_processes_that_claim_at_once_exactly_one_can_save(kind: str, tmp_path: Path) -> None:
     spawn = multiprocessing.get_context("spawn")
     start = spawn.Barrier(3)
@@ -58,7 +63,7 @@ def test_of_several_processes_that_claim_at_once_exactly_one_can_save(kind: str,
     assert stored(kind, tmp_path) == sum(steps for _, _, steps in outcomes), "each granted step is in, and no step twice"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_workers_that_start_together_all_open_a_store_that_nobody_has_made_yet(kind: str, tmp_path: Path) -> None:
     folders = [tmp_path / str(n) for n in range(60)]
     for folder in folders:
@@ -78,7 +83,7 @@ def test_workers_that_start_together_all_open_a_store_that_nobody_has_made_yet(k
     assert problems == [""] * 4
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS, indirect=True)
 def test_what_was_acknowledged_survives_kill_9_at_a_random_moment(kind: str, tmp_path: Path) -> None:
     chance = random.Random(20)
     acknowledged = -1

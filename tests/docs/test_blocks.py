@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -21,7 +22,7 @@ from streamkit.processing import record_processor
 from streamkit.settings import Settings, variable_of
 from tests.docs.pages import DOCS, EXAMPLES, PAGES, ROOT, SNIPPETS, Block, blocks, environment, variables_of
 
-LANGUAGES = {"python", "bash", "console", "ini", "toml", "text"}
+LANGUAGES = {"python", "bash", "console", "ini", "json", "toml", "text"}
 CONTEXT = {"STREAMKIT_STREAM": "orders", "STREAMKIT_GROUP": "billing"}
 OTHER_VARIABLES = {"STREAMKIT_TEST_REQUIRE"}
 PLANNED = ("STREAMKIT_KINESIS__", "STREAMKIT_DYNAMODB__", "STREAMKIT_LINES__")
@@ -46,6 +47,12 @@ def test_a_python_block_is_a_file_that_tests_run(block: Block) -> None:
         assert block.shown.strip()
     else:
         assert any(block.text == file.read_text("utf-8") for file in files), "it is not the text of an example"
+
+
+@pytest.mark.parametrize("block", list(blocks("json")), ids=ids)
+def test_a_json_block_is_a_file_of_the_snippets_and_json(block: Block) -> None:
+    assert block.include is not None, "put it into docs/snippets"
+    json.loads(block.shown)
 
 
 def test_pages_that_are_built_include_their_python_and_do_not_copy_it() -> None:

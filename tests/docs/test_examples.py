@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FIRST = EXAMPLES / "01_first_processor"
 SCRIPTS = {"health": 0, "leases": 0, "lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0, "prepared": 0}
 """Snippets that are programs, and the code that each ends with."""
-TESTS = ("test_keys", "test_orders", "test_failures")
+TESTS = ("test_keys", "test_orders", "test_failures", "test_from_kcl")
 """Snippets that are tests."""
 ORDERS = ["ada ordered b'tea'", "bob ordered b'jam'", "ada ordered b'milk'"]
 

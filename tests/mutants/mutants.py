@@ -239,11 +239,25 @@ MUTANTS = (
     ),
     # -- 3: order by key
     Mutant(
+        "what a batch of the broker is cut into keeps its order",
+        "engine/delivery/in_order.py",
+        "inbox.extendleft(reversed(others))",
+        "inbox.extendleft(others)",
+        ("tests/unit/engine/delivery/test_batches.py::test_a_large_batch_of_the_broker_is_sliced",),
+    ),
+    Mutant(
         "two calls of one key never run at once",
         LANES,
         "            elif not lane.running:\n                self.waiting_records += 1\n",
         "            elif lane.running:\n                self._make_ready(lane)\n",
         (BY_LANES + "test_order_by_key_holds_in_every_schedule",),
+    ),
+    Mutant(
+        "lanes and tracker have one dispatcher at a time, whichever runners are done",
+        KEYED,
+        "if not self._baton.acquire(blocking=False):",
+        "if not self._baton.acquire(blocking=False) and self._is_over:",
+        ("tests/promise/test_promise_3_key_order.py::test_calls_that_end_at_the_same_time_on_many_threads_break_no_rule",),
     ),
     Mutant(
         "a record that is tried again is not overtaken by a later one of its key",
@@ -1277,6 +1291,34 @@ MUTANTS = (
         (LETTERS + "test_a_letter_that_fails_again_is_still_a_letter_of_its_record",),
     ),
     Mutant(
+        "a target without headers is given letters as one value",
+        "engine/delivery/dead_letter.py",
+        "if not self._producer.keeps_headers:",
+        "if False:",
+        ("tests/unit/engine/delivery/test_enclosed.py::test_a_target_without_headers_is_given_values_alone",),
+    ),
+    Mutant(
+        "a letter that came as one value is opened",
+        LETTER,
+        "_letter_in(opened(record) or record)",
+        "_letter_in(record)",
+        ("tests/unit/engine/delivery/test_enclosed.py::test_a_record_comes_back_from_one_value_as_it_was",),
+    ),
+    Mutant(
+        "nothing is taken over from a program whose worker moves a row",
+        "cli/foreign.py",
+        "        if before.get(row) != now.get(row):",
+        "        if False:",
+        ("tests/unit/cli/test_foreign.py::test_whoever_moves_while_we_watch_is_named_and_nothing_is_taken",),
+    ),
+    Mutant(
+        "keys that are parked are not left behind by an export",
+        "cli/foreign.py",
+        "if checkpoint is not None and still_parked(checkpoint.parked) and not checkpoint.at.is_end:",
+        "if False:",
+        ("tests/unit/cli/test_foreign.py::test_parked_keys_are_not_left_behind",),
+    ),
+    Mutant(
         "an error in a letter is of bounded size",
         "engine/delivery/error_chain.py",
         "deque(walk_tb(trace), MAX_FRAMES)",
@@ -1448,8 +1490,8 @@ MUTANTS = (
     Mutant(
         "no release is asked for while a letter of the key waits",
         "engine/parked.py",
-        "if key in self._last and key not in self._waiting",
-        "if key in self._last",
+        "if last and not writers & self._waiting.get(key, set()):",
+        "if last:",
         (CRASHED + "test_a_key_is_not_asked_for_while_one_of_its_letters_waits",),
     ),
     Mutant(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -82,6 +84,15 @@ def _handler(watch: _Watch, is_async: bool, worker: str = "w1") -> object:
         watch.end(record)
 
     return asynchronous if is_async else plain
+
+
+@pytest.fixture
+def eager_switches() -> Iterator[None]:
+    """Threads are switched between nearly all steps."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -169,6 +180,28 @@ def test_a_call_that_hangs_holds_up_its_key_alone_and_what_is_safe_is_saved_at_t
         assert threads.saved() == StartPosition.after(Position(4))
     finally:
         let_go.set()
+
+
+def test_calls_that_end_at_the_same_time_on_many_threads_break_no_rule(threads: World, eager_switches: None) -> None:
+    watch = _Watch(threads.journal)
+
+    @record_processor
+    def handle(record: Record, context: Context) -> None:
+        watch.begin(record)
+        if watch.fails(record):
+            raise ValueError("the first time")
+        watch.done(record, "w1")
+        watch.end(record)
+
+    threads.create(1)
+    threads.write([f"k{n * 7919 % 97}" for n in range(3000)])
+    threads.start(handle, ordering="key", concurrency=24, max_in_flight=500, retry_backoff=timedelta(milliseconds=1))
+    threads.until(lambda: threads.saved() == StartPosition.after(Position(2999)))
+    assert not threads.journal.has("two at once")
+    done = _by_key(threads.journal)
+    assert all(one == sorted(set(one)) for one in done.values()), "a record came twice, or was overtaken by a later one of its key"
+    assert sum(map(len, done.values())) == 3000
+    assert watch.most <= 24
 
 
 def test_records_without_a_key_run_beside_each_other(virtual: MemoryWorld) -> None:

@@ -94,6 +94,7 @@ def test_status_says_who_reads_what_and_how_far(page: Page) -> None:
         "position": "2",
         "lag_records": 0,
         "lag_seconds": 0.0,
+        "parked": 0,
         "problem": "",
         "reason": None,
     }
@@ -107,6 +108,7 @@ def test_metrics_hold_every_name_and_what_was_done(page: Page) -> None:
     assert values[f"streamkit_records_total{{{labels}}}"] == 3
     assert values[f"streamkit_calls_total{{{labels}}}"] >= 1
     assert values[f"streamkit_lag_records{{{labels}}}"] == 0
+    assert values[f"streamkit_parked_keys{{{labels}}}"] == 0
     assert values['streamkit_assigned_partitions{broker="memory",group="of-orders"}'] == 1
     assert values['streamkit_ready{broker="memory",group="of-orders"}'] == 1
 

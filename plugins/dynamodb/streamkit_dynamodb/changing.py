@@ -9,9 +9,10 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from streamkit.errors import CheckpointError, ConfigurationError, FencedError, StoreThrottledError
-from streamkit.model import Lease, Partition
+from streamkit.model import Lease, Partition, StartPosition
 from streamkit.plugin import fencing, leasing
 from streamkit_dynamodb.reading import Reading
 from streamkit_dynamodb.rows import CHECKPOINT_OWNER, COUNTER, GRANT, HANDOVER, OWNER, REQUEST, Rows, Stored, changed, grant_text
@@ -19,6 +20,8 @@ from streamkit_dynamodb.statements import Done, Refused, Result, Statement, Stat
 
 __all__ = ["Changing"]
 
+CLOCK_MARGIN = timedelta(seconds=60)
+"""How far our clock and the service's may differ: a start at a time is put so much earlier, never later."""
 MAX_ROUNDS = 50
 """How often a row that others change meanwhile is read again."""
 
@@ -34,8 +37,17 @@ class _Taking:
 class Changing:
     """Used by one thread."""
 
-    def __init__(self, table: str, rows: Rows, reading: Reading, statements: Statements, key_of: Callable[[Partition], str]) -> None:
+    def __init__(
+        self,
+        table: str,
+        rows: Rows,
+        reading: Reading,
+        statements: Statements,
+        key_of: Callable[[Partition], str],
+        unix_time: Callable[[], float],
+    ) -> None:
         self._table = table
+        self._unix_time = unix_time
         self._rows = rows
         self._reading = reading
         self._statements = statements
@@ -61,16 +73,26 @@ class Changing:
             before = self._read(key)
             if before is not None and before.grant in tried:
                 return before  # ours, and its answer was lost
-            made = _numbered(make(before.row if before is not None else None))
+            made = self._pinned(_numbered(make(before.row if before is not None else None)), before)
             grant = grant_text(made.epoch, made.owner, secrets.token_hex(4)) if made.owner else ""
             tried.add(grant)
-            after = self._after(before or self._rows.nothing(key, partition), made, grant, checkpoint=checkpoint or before is None)
+            writes = checkpoint or before is None or made.checkpoint is not before.row.checkpoint
+            after = self._after(before or self._rows.nothing(key, partition), made, grant, checkpoint=writes)
             (result,) = self._statements.run([self._statement(before, after)])
             if isinstance(result, Done):
                 return after
             if not isinstance(result, Refused):
                 raise result
         raise StoreThrottledError(f"DynamoDB {self._table!r}: too many others write the row {key!r}")
+
+    def _pinned(self, made: fencing.Row, before: Stored | None) -> fencing.Row:
+        """A start at LATEST that the KCL has left becomes the time of this write: later it would be another place, and what was written
+        until then would be skipped."""
+        checkpoint = made.checkpoint
+        if not made.owner or checkpoint is None or checkpoint.at != StartPosition.LATEST or before is None or before.has_text:
+            return made
+        time = datetime.fromtimestamp(self._unix_time(), UTC) - CLOCK_MARGIN
+        return replace(made, checkpoint=replace(checkpoint, at=StartPosition.at_time(time)))
 
     def _read(self, key: str) -> Stored | None:
         item = self._reading.find(key)
@@ -111,7 +133,9 @@ class Changing:
             before = self._read(self._key_of(lease.partition))
         made = _numbered(leasing.taken(before.row if before is not None else None, lease, owner))
         assert before is not None  # of nothing, nothing is taken
-        after = self._after(before, made, grant_text(made.epoch, owner, secrets.token_hex(4)), checkpoint=False)
+        made = self._pinned(made, before)
+        writes = made.checkpoint is not before.row.checkpoint
+        after = self._after(before, made, grant_text(made.epoch, owner, secrets.token_hex(4)), checkpoint=writes)
         return _Taking(lease, before, after, self._statement(before, after))
 
     def _taken(self, plan: _Taking, result: Result) -> Stored | Exception:

@@ -89,7 +89,7 @@ def translation(error: Exception, doing: str, table: str) -> StreamkitError:
     """streamkit's error for whatever a call of the client has raised. `doing` is the operation."""
     if isinstance(error, ClientError):
         text = str(error.response.get("Error", {}).get("Message", ""))
-        return _of_code(_code(error), text, doing, table, status=_status(error.response))
+        return _of_code(_code(error), text, doing, table)
     if isinstance(error, NoRegionError):
         return ConfigurationError("boto3 finds no region", setting=REGION, fix="set it, or AWS_REGION, or a profile's region")
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
@@ -120,12 +120,7 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _status(response: Mapping[str, Mapping[str, object]]) -> int:
-    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return status if isinstance(status, int) else 0
-
-
-def _of_code(code: str, text: str, doing: str, table: str, *, status: int = 0) -> StreamkitError:
+def _of_code(code: str, text: str, doing: str, table: str) -> StreamkitError:
     where = f"DynamoDB, {doing} {table!r}"
     if code in _THROTTLED:
         return StoreThrottledError(f"{where}: {code}", fix="give the table more capacity, or bill it on demand")
@@ -147,9 +142,7 @@ def _of_code(code: str, text: str, doing: str, table: str, *, status: int = 0) -
         )
     if code in _REFUSED:
         return CheckpointError(f"{where}: {code}: {text}")
-    if 400 <= status < 500 and code not in ("InternalServerError", "RequestTimeout"):
-        return StoreUnavailableError(f"{where}: {code}: {text} (status {status})")
-    return StoreUnavailableError(f"{where}: {code or 'no answer'}: {text}")
+    return StoreUnavailableError(f"{where}: {code or 'no answer'}: {text}")  # codes are added without notice
 
 
 def _action(text: str, doing: str) -> str:

@@ -15,7 +15,7 @@ from streamkit.model import Partition
 from streamkit.plugin import Grant, fencing
 from streamkit_dynamodb.reading import Reading
 from streamkit_dynamodb.rows import COUNTER, GRANT, KEY, OWNER, Rows, Stored, changed, everything, moved
-from streamkit_dynamodb.statements import Done, Refused, Result, Statement, Statements, Where
+from streamkit_dynamodb.statements import Done, Refused, Result, Statement, Statements, Value, Where
 
 __all__ = ["Change", "Holding"]
 
@@ -47,6 +47,14 @@ class _Held:
     is_sure: bool = True
     """Nothing but what was confirmed has been sent."""
 
+    proof: tuple[Value, ...] = ()
+    """Key, owner and grant, which all its writes compare; nothing, if it is not ours."""
+
+    @classmethod
+    def of(cls, stored: Stored) -> _Held:
+        item = stored.item
+        return cls(stored, stored.row.version, proof=({"S": stored.key}, item[OWNER], item[GRANT]) if stored.is_ours else ())
+
     def row(self) -> fencing.Row:
         """With the version that the next one is counted from."""
         row = self.stored.row
@@ -77,7 +85,7 @@ class Holding:
 
     def add(self, stored: Stored) -> None:
         """It was taken or claimed."""
-        self._held[stored.partition] = _Held(stored, stored.row.version)
+        self._held[stored.partition] = _Held.of(stored)
 
     def drop(self, partition: Partition) -> None:
         self._held.pop(partition, None)
@@ -115,22 +123,21 @@ class Holding:
             held = self._find(change)
             row = held.row() if held is not None else None
             made = change.make(row)
-            if held is None or row is None or not held.stored.is_ours:
+            if held is None or row is None or not held.proof:
                 raise FencedError(f"{change.partition} is not ours, whatever number it has", current=row.epoch if row is not None else None)
-            self._check_creation(change, held)
+            if change.checkpoint:
+                self._check_creation(change.partition, held.stored.key)
         except (CheckpointError, ConfigurationError) as error:
             return error
-        ours = self._ours(held, made.version)
-        stored = held.stored
+        stored, counter = held.stored, {"N": str(made.version)}
         if _is_renewal(row, made):
-            after = moved(stored, made)
-            return _Plan(change, held, after, Statement(self._renewal, (after.item[COUNTER], *ours.values)), held.is_sure)
+            return _Plan(change, held, moved(stored, made), Statement(self._renewal, (counter, *held.proof, counter)), held.is_sure)
         writes = change.checkpoint and made.checkpoint is not row.checkpoint
         switches = 0 if writes else stored.switches
         after = self._rows.after(stored, made, grant=stored.grant, switches=switches, checkpoint=writes)
         sets, removes = changed(stored.item, after.item) if held.is_sure or not writes else everything(after.item)
-        sets[COUNTER] = after.item[COUNTER]
-        return _Plan(change, held, after, Statement.update(self._table, sets, removes, ours), held.is_sure or writes)
+        ours = Where(_OURS, (*held.proof, counter))
+        return _Plan(change, held, after, Statement.update(self._table, {**sets, COUNTER: counter}, removes, ours), held.is_sure or writes)
 
     def _find(self, change: Change) -> _Held | None:
         """What we know of it; what we do not know, or know otherwise than the grant says, is read."""
@@ -141,23 +148,19 @@ class Holding:
         stored = self._rows.read(item) if item is not None else None
         if stored is None:
             return None
-        held = _Held(stored, stored.row.version)
+        held = _Held.of(stored)
         if _is_shown(stored.row, change.grant):
             self._held[change.partition] = held
         return held
 
-    def _check_creation(self, change: Change, held: _Held) -> None:
+    def _check_creation(self, partition: Partition, stored: str) -> None:
         """With several streams the key says of which creation its stream is; a row that only the KCL has written says nothing else."""
-        key = self._rows.key_of(change.partition)
-        if change.checkpoint and key is not None and key != held.stored.key:
+        key = self._rows.key_of(partition)
+        if key is not None and key != stored:
             raise ConfigurationError(
-                f"the lease of {change.partition} is {held.stored.key!r}, and its stream was made anew since: it would be {key!r}",
+                f"the lease of {partition} is {stored!r}, and its stream was made anew since: it would be {key!r}",
                 fix="check that this is the right stream; if it was made anew, delete the rows of the older one",
             )
-
-    def _ours(self, held: _Held, version: int) -> Where:
-        item = held.stored.item
-        return Where(_OURS, ({"S": held.stored.key}, item[OWNER], item[GRANT], {"N": str(version)}))
 
     def _told(self, plan: _Plan, result: Result) -> Stored | Exception | None:
         """None: the row has moved, and is still ours; it is looked at again."""
@@ -171,7 +174,7 @@ class Holding:
             return result
         fresh = self._rows.read(result.item) if result.item is not None else None
         if fresh is not None and fresh.row.owner and fresh.grant == held.stored.grant:
-            held.stored, held.counter, held.is_sure = fresh, max(held.counter, fresh.row.version), True
+            held.stored, held.counter = fresh, max(held.counter, fresh.row.version)
             return None
         self.drop(partition)
         current = fresh.row.epoch if fresh is not None else None

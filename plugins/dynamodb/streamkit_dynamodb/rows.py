@@ -25,11 +25,13 @@ __all__ = [
     "COUNTER",
     "GRANT",
     "HANDOVER",
+    "HELD_BY_ANOTHER",
     "KEY",
     "MANAGED",
     "OWNER",
     "REQUEST",
     "SWITCHES",
+    "TIME_IS_ELSEWHERE",
     "Rows",
     "Stored",
     "changed",
@@ -59,6 +61,9 @@ PLACE = frozenset((CHECKPOINT, SUB, PENDING, PENDING_SUB, PENDING_STATE, TEXT))
 MANAGED = frozenset((OWNER, COUNTER, SWITCHES, PARENTS, CHILDREN, LOW, HIGH, STREAM, SHARD, GRANT, ABOUT, FRUITLESS, *PLACE))
 """What a write of a row may change. Requests are written by others, and never with a row."""
 
+TIME_IS_ELSEWHERE = "the KCL's start at a time is not in the table: begins at the earliest record"
+HELD_BY_ANOTHER = "another program, such as the KCL, has its lease: taken when that has been silent for LEASE_DURATION"
+
 NOTHING = Partition("", "")
 _VERSION = 1
 
@@ -84,6 +89,11 @@ class Stored:
         return _text(self.item, GRANT)
 
     @property
+    def has_text(self) -> bool:
+        """A worker of streamkit has written its checkpoint, or that there is none."""
+        return TEXT in self.item
+
+    @property
     def is_ours(self) -> bool:
         """A worker of streamkit has it, by a grant."""
         return _has_grant(self.item)
@@ -101,7 +111,7 @@ class Rows:
         self._table = table
         self._noticed = noticed
         self._known: dict[str, tuple[Item, Stored]] = {}
-        self._told: set[Partition] = set()
+        self._told: set[tuple[Partition, str]] = set()
 
     @property
     def is_kcl(self) -> bool:
@@ -166,6 +176,8 @@ class Rows:
             fruitless_claims=int(item[FRUITLESS]["N"]) if FRUITLESS in item else 0,
             partition=partition,
         )
+        if row.owner and not _has_grant(item):
+            self._tell(bare, HELD_BY_ANOTHER)
         return Stored(key, bare, row, item, text.partition if text is not None else NOTHING)
 
     def _check_owner_of_table(self, key: str, bare: Partition, about: dict[str, Any]) -> None:
@@ -193,11 +205,14 @@ class Rows:
 
     def _start(self, partition: Partition, place: Place) -> StartPosition:
         if place[0] == AT_TIMESTAMP:
-            if partition not in self._told:
-                self._told.add(partition)
-                self._noticed(partition, "the KCL's start at a time is not in the table: begins at the earliest record")
+            self._tell(partition, TIME_IS_ELSEWHERE)
             return StartPosition.EARLIEST
         return start_of(place)
+
+    def _tell(self, partition: Partition, what: str) -> None:
+        if (partition, what) not in self._told:
+            self._told.add((partition, what))
+            self._noticed(partition, what)
 
     # -- to items -------------------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from streamkit_dynamodb.answers import Answer, Item, whole
 from streamkit_dynamodb.client import DynamoDBClient
 from streamkit_dynamodb.errors import statement_error, translated
 
-__all__ = ["Done", "Refused", "Result", "Retries", "Statement", "Statements", "Where"]
+__all__ = ["Done", "Refused", "Result", "Retries", "Statement", "Statements", "Value", "Where"]
 
 Value: TypeAlias = Mapping[str, Any]
 

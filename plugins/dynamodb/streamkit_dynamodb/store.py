@@ -66,7 +66,7 @@ class DynamoDBStore(Adapter[DynamoDBSettings], LeaseStore):
         table = Table(client, name, self.settings)
         table.open()
         rows = Rows(names, name, context.noticed)
-        self._parts = _Parts(table, name, rows, Reading(client, name, retries), Statements(client, name, retries))
+        self._parts = _Parts(table, name, rows, Reading(client, name, retries), Statements(client, name, retries), context.unix_time)
 
     @property
     def _open_parts(self) -> _Parts:
@@ -130,7 +130,9 @@ class DynamoDBStore(Adapter[DynamoDBSettings], LeaseStore):
 class _Parts:
     """An open table. Blocking."""
 
-    def __init__(self, table: Table, name: str, rows: Rows, reading: Reading, statements: Statements) -> None:
+    def __init__(
+        self, table: Table, name: str, rows: Rows, reading: Reading, statements: Statements, unix_time: Callable[[], float]
+    ) -> None:
         self._table = table
         self._name = name
         self._rows = rows
@@ -138,7 +140,7 @@ class _Parts:
         self._listed: Mapping[Partition, Stored] = {}
         """As of the last listing; replaced whole."""
         self._holding = Holding(name, rows, reading, statements, self._key_of)
-        self.changing = Changing(name, rows, reading, statements, self._key_of)
+        self.changing = Changing(name, rows, reading, statements, self._key_of, unix_time)
 
     # -- everybody ------------------------------------------------------------------------------------------------
 

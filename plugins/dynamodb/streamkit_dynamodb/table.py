@@ -27,12 +27,20 @@ PATIENCE_SECONDS = 15.0
 READY_SECONDS = 120.0
 """A table is made within seconds; one that is restored or deleted takes longer."""
 FIRST_LOOK_SECONDS, MAX_LOOK_SECONDS = 0.05, 1.0
+REPLAY = ".replay"
+"""How the group of a replay ends (`streamkit dead-letters replay`)."""
 _FOREIGN = {"ShardID": "vmware-go-kcl or gokini", "shard_id": "async-kinesis", "shard": "kinesis-python", "namespace": "harlow's consumer"}
 
 
 def table_name(settings: DynamoDBSettings, group: str) -> str:
-    """Raises ConfigurationError if the group's name is no name for a table."""
+    """Raises ConfigurationError if the group's name is no name for a table.
+
+    A replay of dead letters has a table of its own, whether the name comes from the group or not: a table with the KCL's keys is
+    of one group, and rows of others would be shards to the KCL.
+    """
     name = settings.table or group
+    if not name.endswith(REPLAY) and group.endswith(REPLAY):
+        name += REPLAY
     if not re.fullmatch(r"[A-Za-z0-9_.-]{3,255}", name):
         raise ConfigurationError(
             f"a table cannot be called as the group is, {name!r}: 3 to 255 of A-Z a-z 0-9 _ . -",

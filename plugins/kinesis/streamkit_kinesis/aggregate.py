@@ -11,14 +11,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import md5
 
-__all__ = ["MAGIC", "Aggregate", "hash_of", "read_aggregate"]
+__all__ = ["ALL_HASHES", "MAGIC", "Aggregate", "hash_of", "read_aggregate"]
 
 MAGIC = b"\xf3\x89\x9a\xc2"
 _DIGEST = 16
-_HASHES = 1 << 128
+ALL_HASHES = (0, (1 << 128) - 1)
+"""The range of a stream with one shard."""
 
 # Tags of protobuf fields: number << 3 | wire type.
 _KEY, _EXPLICIT_HASH, _RECORD = 0x0A, 0x12, 0x1A
+_OURS = frozenset((_KEY, _EXPLICIT_HASH, _RECORD))
 _KEY_INDEX, _HASH_INDEX, _DATA = 0x08, 0x10, 0x1A
 
 
@@ -36,7 +38,9 @@ class Aggregate:
 
     def outside(self, low: int, high: int) -> list[int]:
         """Numbers of the records whose hash key is not in [low, high]. One hash for each key, however many records it has."""
-        inside = [low <= hash_of(key) <= high for key in self.table]
+        # Numbers of 16 bytes compare as their bytes do, highest first.
+        first, last = low.to_bytes(_DIGEST, "big"), high.to_bytes(_DIGEST, "big")
+        inside = [first <= md5(key, usedforsecurity=False).digest() <= last for key in self.table]
         if not self.hashes and all(inside):
             return []
         hashes = self.hashes
@@ -75,7 +79,7 @@ def _message(data: bytes, at: int, end: int) -> Aggregate:
     hash_indices: dict[int, int] = {}
     while at < end:
         tag = data[at]
-        if tag & 7 != 2 or tag > 0x7F:  # none of ours: a newer format may know more
+        if tag not in _OURS:  # a newer format may know more
             at = _skip(data, at, end)
             continue
         length = data[at + 1]
@@ -114,7 +118,7 @@ def _message(data: bytes, at: int, end: int) -> Aggregate:
             values.append(value)
         elif tag == _KEY:
             table.append(data[at:stop])
-        elif tag == _EXPLICIT_HASH:
+        else:
             explicit.append(data[at:stop])
         at = stop
     if indices and max(indices) >= len(table):
@@ -147,7 +151,7 @@ def _record(data: bytes, at: int, end: int) -> tuple[int, int, bytes]:
 def _hash(explicit: list[bytes], index: int) -> int:
     if index >= len(explicit) or not explicit[index].isdigit() or len(explicit[index]) > 39:
         raise _DamagedError
-    if (number := int(explicit[index])) >= _HASHES:
+    if (number := int(explicit[index])) > ALL_HASHES[1]:
         raise _DamagedError
     return number
 

@@ -41,6 +41,8 @@ class Request:
     """Records at the beginning that arrived before this (unix time) are not wanted."""
     added: float
     """When the shard was added, unix time."""
+    through: float | None
+    """Everything that arrived before this (unix time) has been read; None: nothing has come since the start."""
     limit: int
     confirm_end: bool
     """The shard has brought its last record: only its children are asked for."""
@@ -59,6 +61,8 @@ class Fetched:
     """What the batch takes of READ_BYTES until it is handed on."""
     last: str = ""
     """The sequence number of the last of them."""
+    through: float | None = None
+    """Everything that arrived before this (unix time) has been read now; None: that cannot be said."""
     behind: bool = False
     """There is more."""
     at_tip: bool = False
@@ -105,8 +109,10 @@ class Cursor:
     _iterator: str | None = None
     _accepted: str = ""
     """The sequence number of the last record that was accepted."""
+    _through: float | None = None
     _handed: Position | None = None
     """The last position that the engine has been given."""
+    _handed_through: float | None = None
     _own_seen: bool = False
     _past_start: bool = False
     _confirm_end: bool = False
@@ -143,6 +149,7 @@ class Cursor:
             self.written,
             time,
             self.added,
+            self._through,
             self.appetite.limit(granted),
             self._confirm_end,
         )
@@ -179,6 +186,8 @@ class Cursor:
         if fetched.records:
             self._accepted = fetched.last
             self._own_seen = True
+        if fetched.through is not None and (self._accepted or self._handed is not None):
+            self._through = fetched.through
         self._past_start = self._past_start or fetched.past_start
         if fetched.batch is not None:
             self.items.append(Item(fetched.batch, fetched.held))
@@ -217,6 +226,8 @@ class Cursor:
     def hand_out(self, batch: Batch) -> None:
         """The engine has been given this."""
         self._handed = batch.last
+        written = batch.last_timestamp
+        self._handed_through = written.timestamp() if written is not None else None
 
     def rewind(self) -> int:
         """Forget what has been read and not handed on, because the bytes are needed. How many they were. Nothing may be under way.
@@ -227,6 +238,7 @@ class Cursor:
         self.items.clear()
         self._iterator = None
         self._accepted = ""
+        self._through = self._handed_through
         self._caught_up = self._past_start = self.over = False
         self._confirm_end = self.start.is_end
         return freed

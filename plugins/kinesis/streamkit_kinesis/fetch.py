@@ -20,13 +20,18 @@ from streamkit_kinesis.errors import BROKER, SDK_ERRORS, broker_error, code_of, 
 from streamkit_kinesis.parser import RawRecord, records_of
 from streamkit_kinesis.record import Unpacker
 from streamkit_kinesis.shards import child_of
-from streamkit_kinesis.streams import StreamBook, check_incarnation, required, stream_argument
+from streamkit_kinesis.streams import StreamBook, StreamInfo, check_incarnation, required, stream_argument
 
-__all__ = ["OWN_RECORD_GONE", "TIME_EXPIRED", "Fetch", "IteratorExpired"]
+__all__ = ["AT_THE_EDGE", "OWN_RECORD_GONE", "TIME_EXPIRED", "Fetch", "IteratorExpired"]
 
 OWN_RECORD_GONE = "the checkpoint's record was not there any more, though it should have been"
 TIME_EXPIRED = "the start time is older than what the stream keeps, reading from its oldest record"
 
+AT_THE_EDGE = "reading is behind by as long as the stream keeps records, some may have expired unread"
+
+_EXPIRED_FIX = "read more often than the stream's retention, or make that longer; STREAMKIT_KINESIS__ON_EXPIRED says what then"
+SHORTEST_RETENTION_SECONDS = 86400.0
+"""The service keeps records for a day at least."""
 INFO_SECONDS = 10.0
 """How old an answer about a stream may be when an iterator is opened: a thousand shards that begin together need one."""
 MARGIN_SECONDS = 60.0
@@ -71,7 +76,9 @@ class Fetch:
         doing = f"opening {partition}"
         info = self._book.look_up(partition.stream, INFO_SECONDS)
         check_incarnation(partition, info)
-        if request.not_before is not None and self._context.unix_time() - request.not_before > info.retention_seconds:
+        if request.through is not None and self._age(request.through) > info.retention_seconds - MARGIN_SECONDS:
+            raise self._left_behind(request, info)
+        if request.not_before is not None and self._age(request.not_before) > info.retention_seconds:
             self._context.noticed(partition, TIME_EXPIRED)
         try:
             answer = self._client.get_shard_iterator(ShardId=partition.id, **opening, **stream_argument(partition.stream))
@@ -123,7 +130,6 @@ class Fetch:
     def _taken(self, request: Request, answer: Answer) -> Fetched:
         partition = request.partition
         doing = f"reading {partition}"
-        required(answer, "Records", doing)
         behind_ms = float(str(required(answer, "MillisBehindLatest", doing)))
         with translated(doing, str(partition)):
             records = records_of(answer)
@@ -133,6 +139,12 @@ class Fetch:
             fetched.is_last = True
             if said := answer.get("ChildShards"):
                 fetched.children = tuple(child_of(partition, child) for child in said)
+        if behind_ms / 1000 > SHORTEST_RETENTION_SECONDS - MARGIN_SECONDS:
+            self._look_at_edge(partition, behind_ms / 1000)
+        if behind_ms == 0:
+            fetched.through = self._context.unix_time()
+        elif records and records[-1].arrived:
+            fetched.through = records[-1].arrived
         fetched.at_tip = not records and behind_ms == 0
         fetched.behind = not fetched.is_last and (behind_ms > 0 or len(records) >= request.limit)
         if records:
@@ -172,7 +184,27 @@ class Fetch:
         if request.written is None or request.own is None:
             return False
         retention = self._book.look_up(request.partition.stream, INFO_SECONDS).retention_seconds
-        return self._context.unix_time() - request.written.timestamp() > retention - MARGIN_SECONDS
+        return self._age(request.written.timestamp()) > retention - MARGIN_SECONDS
+
+    def _age(self, unix_time: float) -> float:
+        return self._context.unix_time() - unix_time
+
+    def _look_at_edge(self, partition: Partition, lag_seconds: float) -> None:
+        """Who reads no faster than records expire is never told by the service what it has missed."""
+        if lag_seconds > self._book.look_up(partition.stream, INFO_SECONDS).retention_seconds - MARGIN_SECONDS:
+            self._context.noticed(partition, AT_THE_EDGE)
+
+    def _left_behind(self, request: Request, info: StreamInfo) -> PositionExpiredError:
+        """It was not read for so long that a new iterator would pass over what has expired meanwhile."""
+        partition, through = request.partition, request.through
+        assert through is not None
+        return PositionExpiredError(
+            f"{partition} was read up to {datetime.fromtimestamp(through, UTC):%Y-%m-%d %H:%M:%S} UTC, "
+            f"and the stream keeps {info.retention_seconds / 3600:g} hours",
+            broker=BROKER,
+            partition=str(partition),
+            fix=_EXPIRED_FIX,
+        )
 
     def _expired(self, request: Request, oldest: str) -> PositionExpiredError:
         partition, written = request.partition, request.written
@@ -183,7 +215,7 @@ class Fetch:
             earliest=oldest,
             broker=BROKER,
             partition=str(partition),
-            fix="read more often than the stream's retention, or make that longer; STREAMKIT_KINESIS__ON_EXPIRED says what then",
+            fix=_EXPIRED_FIX,
         )
 
 

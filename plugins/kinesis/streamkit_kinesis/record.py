@@ -15,7 +15,7 @@ from typing import Literal
 
 from streamkit.errors import BrokerUnavailableError
 from streamkit.model import Batch, Headers, Partition, Position, Record
-from streamkit_kinesis.aggregate import MAGIC, Aggregate, read_aggregate
+from streamkit_kinesis.aggregate import ALL_HASHES, MAGIC, Aggregate, read_aggregate
 from streamkit_kinesis.parser import RawRecord
 
 __all__ = ["DAMAGED", "OUT_OF_RANGE", "KinesisBatch", "KinesisRecord", "KinesisUserRecord", "Unpacker"]
@@ -184,7 +184,7 @@ class Unpacker:
         """`out_of_range`: what becomes of user records in an aggregate whose hash key is not the shard's. `noticed`: told what
         happened and to how many records, as `AdapterContext.noticed` of this partition is."""
         self._partition = partition
-        self._range = partition.key_range if out_of_range == "drop" else None
+        self._range = partition.key_range if out_of_range == "drop" and partition.key_range != ALL_HASHES else None
         self._noticed = noticed
 
     def unpack(
@@ -224,14 +224,15 @@ class Unpacker:
         for raw in whole:
             aggregate = read_aggregate(raw.data) if raw.data.startswith(MAGIC) else None
             if aggregate is not None:
-                wanted = self._wanted(aggregate, inside)
-                dropped += wanted[1]
-                table, indices, parts = aggregate.table, aggregate.indices, aggregate.values
-                numbers = wanted[0]
+                numbers, others = self._wanted(aggregate, inside)
+                dropped += others
+                indices, parts = aggregate.indices, aggregate.values
+                if len(numbers) < len(parts):
+                    indices, parts = [indices[number] for number in numbers], [parts[number] for number in numbers]
                 raws += [raw] * len(numbers)
                 subs += numbers
-                keys += [table[indices[number]] for number in numbers]
-                values += [parts[number] for number in numbers]
+                keys += map(aggregate.table.__getitem__, indices)
+                values += parts
             elif inside is None:
                 damaged += raw.data.startswith(MAGIC)
                 raws.append(raw)

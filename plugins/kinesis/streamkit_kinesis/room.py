@@ -27,10 +27,10 @@ class Room:
 
     def reserve(self, wanted: int) -> int:
         """So many bytes are granted, perhaps fewer than wanted; 0: there is no room, wait until something is given back."""
-        free = self._total - self.held
-        if self.held > 0 and free < min(wanted, SMALLEST_BYTES):
+        free = self._total - self.held if self.held else max(self._total, SMALLEST_BYTES)
+        if free < min(wanted, SMALLEST_BYTES):
             return 0
-        granted = max(1, min(wanted, free) if self.held > 0 else min(wanted, max(free, SMALLEST_BYTES)))
+        granted = min(wanted, free)
         self.held += granted
         return granted
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from streamkit_sandbox.errors import SandboxError
 
-__all__ = ["ACCESS_KEY", "REGION", "SECRET_KEY", "answers", "ask", "credentials"]
+__all__ = ["ACCESS_KEY", "REGION", "SECRET_KEY", "answers", "ask", "sdk_settings"]
 
 REGION = "us-east-1"
 ACCESS_KEY = "sandbox"
@@ -21,9 +21,11 @@ SECRET_KEY = "sandbox"  # noqa: S105 - the servers take any
 _VERSIONS = {"Kinesis": "1.1", "DynamoDB": "1.0"}
 
 
-def credentials() -> dict[str, str]:
-    """The environment variables that every AWS SDK reads; these servers take any."""
-    return {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY, "AWS_REGION": REGION}
+def sdk_settings(service: str, endpoint_url: str) -> dict[str, str]:
+    """The environment variables that lead the AWS SDKs and the AWS command line to a local server of `service` ("KINESIS")."""
+    keys = {"AWS_ACCESS_KEY_ID": ACCESS_KEY, "AWS_SECRET_ACCESS_KEY": SECRET_KEY}
+    # boto3 reads the second name of the region, the other SDKs read the first.
+    return {**keys, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION, f"AWS_ENDPOINT_URL_{service}": endpoint_url}
 
 
 def ask(endpoint_url: str, target: str, body: Mapping[str, object], *, timeout_seconds: float = 10.0) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import ClassVar
 
-from streamkit_sandbox.aws_http import REGION, answers, credentials
+from streamkit_sandbox.aws_http import REGION, answers, sdk_settings
 from streamkit_sandbox.errors import ServerUnavailableError
 from streamkit_sandbox.java import compiled, jars, java_launcher
 from streamkit_sandbox.local_server import LocalServer, Program
@@ -28,7 +28,7 @@ class DynamoDBServer(LocalServer):
             "STREAMKIT_STORE": "dynamodb",
             "STREAMKIT_DYNAMODB__ENDPOINT_URL": self.endpoint_url,
             "STREAMKIT_DYNAMODB__REGION": REGION,
-            **credentials(),
+            **sdk_settings("DYNAMODB", self.endpoint_url),
         }
 
     def _command(self, port: int, folder: Path, data: Path | None) -> Program:

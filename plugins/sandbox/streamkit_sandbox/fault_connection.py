@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import struct
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 
 from streamkit_sandbox.faults import Dice, Fault, Kind, error_answer, refusal
 from streamkit_sandbox.http_wire import MAX_MESSAGE_BYTES, Message, read_message
-from streamkit_sandbox.partial_failures import merged, split
+from streamkit_sandbox.partial_failures import chosen, merged, without
 from streamkit_sandbox.shard_limits import ShardMeter
 
 __all__ = ["Connection", "Verdicts"]
@@ -89,14 +91,18 @@ class Connection:
         if meter is not None and operation == "GetRecords" and (reason := meter.refusal(request.body, time.monotonic())):
             self._verdicts.happened(operation, Kind.LIMIT)
             return await self._send(_answer(400, refusal(service, "ProvisionedThroughputExceededException", reason)))
-        if fault is not None and fault.kind is Kind.PARTIAL:
-            answer = await self._partially(request, operation, fault, chance)
+        if meter is not None and meter.limits.of_writes and operation in ("PutRecord", "PutRecords"):
+            answer = await self._within_limits(request, service, operation, meter)
+        elif fault is not None and fault.kind is Kind.PARTIAL:
+            answer = await self._partially(request, operation, Kind.PARTIAL, chosen(operation, request.body, fault.share, chance))
         else:
             answer = await self._ask(request)
         if answer.stream:
             return await self._pass_on(answer)
         if meter is not None and answer.status == 200:
             meter.learn(operation, request.body, answer.body)
+            if meter.limits.of_writes and operation in ("PutRecord", "PutRecords"):
+                meter.learn_of_reshards(request.body, answer.body)
         if fault is None or fault.kind is Kind.PARTIAL:
             return await self._send(answer)
         if fault.acted:
@@ -126,13 +132,34 @@ class Connection:
         await self._writer.drain()
         return fault.kind is not Kind.CUT
 
-    async def _partially(self, request: Message, operation: str, fault: Fault, chance: Random) -> Message:
+    async def _within_limits(self, request: Message, service: str, operation: str, meter: ShardMeter) -> Message:
+        """A put, without the records that their shards refuse."""
+        if not meter.knows_ranges(request.body):
+            stream = {name: value for name, value in json.loads(request.body).items() if name in ("StreamName", "StreamARN")}
+            headers = [(name, value) for name, value in request.headers if name.lower() != "x-amz-target"]
+            headers.append(("X-Amz-Target", request.header("x-amz-target").replace(f".{operation}", ".ListShards")))
+            shards = await self._ask(Message(request.first_line, headers, json.dumps(stream).encode()))
+            if shards.status == 200:
+                meter.learn_ranges(request.body, shards.body)
+        refused = meter.refused_writes(request.body, time.monotonic())
+        if operation == "PutRecords":
+            return await self._partially(request, operation, Kind.LIMIT, refused)
+        if not refused:
+            return await self._ask(request)
+        self._verdicts.happened(operation, Kind.LIMIT)
+        return _answer(
+            400, refusal(service, "ProvisionedThroughputExceededException", "Rate exceeded for a shard (made by the fault proxy)")
+        )
+
+    async def _partially(self, request: Message, operation: str, kind: Kind, refused: Sequence[int]) -> Message:
         """The server's answer to a part of the entries, and a refusal for the others."""
-        body, refused = split(operation, request.body, fault.share, chance)
+        if not refused:
+            return await self._ask(request)
+        body = without(operation, request.body, refused)
         request.body = body or b""
         answer = await self._ask(request) if body is not None else _answer(200, b"")
-        if refused and answer.status == 200:
-            self._verdicts.happened(operation, Kind.PARTIAL)
+        if answer.status == 200:
+            self._verdicts.happened(operation, kind)
             answer.body = merged(operation, answer.body, refused)
             # DynamoDB's check sum is that of the whole answer.
             answer.headers = [(name, value) for name, value in answer.headers if name.lower() != "x-amz-crc32"]

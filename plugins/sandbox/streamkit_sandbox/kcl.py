@@ -80,7 +80,7 @@ class KclEvent:
 
 
 def fetched_kcl() -> list[str]:
-    """The launcher with its class path, fetched if it is not there yet: half a minute the first time on a machine.
+    """The launcher with its class path, fetched if it is not there yet: 74 MB of jars, minutes the first time on a machine.
 
     Raises ServerUnavailableError when Java or the jars cannot be had.
     """

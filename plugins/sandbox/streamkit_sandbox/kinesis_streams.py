@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from secrets import token_hex
 
-from streamkit_sandbox.aws_http import REGION, ask, credentials
+from streamkit_sandbox.aws_http import REGION, ask, sdk_settings
 from streamkit_sandbox.errors import SandboxError
 
 __all__ = ["LIST_STREAMS", "create_stream", "kinesis_settings"]
@@ -38,5 +38,5 @@ def kinesis_settings(endpoint_url: str) -> dict[str, str]:
         "STREAMKIT_BROKER": "kinesis",
         "STREAMKIT_KINESIS__ENDPOINT_URL": endpoint_url,
         "STREAMKIT_KINESIS__REGION": REGION,
-        **credentials(),
+        **sdk_settings("KINESIS", endpoint_url),
     }

@@ -17,6 +17,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -86,17 +87,20 @@ class LocalServer(ABC):
             return
         if sys.platform == "win32":
             raise ServerUnavailableError(self.name, "the sandbox ends servers by POSIX signals", "use Linux, macOS or WSL")
-        temporary = None if self._chosen_folder else Path(tempfile.mkdtemp(prefix=f"streamkit-{self.name}-"))
+        temporary = None if self._chosen_folder else Path(tempfile.gettempdir()) / f"streamkit-{self.name}-{token_hex(8)}"
         folder = self._chosen_folder or temporary
         assert folder is not None
+        data = folder / "data" if self._persist else None
+        (self._port,) = free_ports(1)
+        # First of all what may take minutes of fetching: who is killed in them leaves no folder.
+        self._program = self._command(self._port, folder, data)
         # Also called when this object is dropped and at interpreter exit.
         self._finish = weakref.finalize(self, _end, self._processes, temporary, os.getpid())
         self._folder = folder
         try:
-            data = folder / "data" if self._persist else None
+            if temporary is not None:
+                temporary.mkdir(mode=0o700)  # and not there before
             (data or folder).mkdir(parents=True, exist_ok=True)
-            (self._port,) = free_ports(1)
-            self._program = self._command(self._port, folder, data)
             self._run()
         except BaseException:
             self.close()

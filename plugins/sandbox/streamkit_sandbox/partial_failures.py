@@ -10,23 +10,26 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-__all__ = ["merged", "split"]
+__all__ = ["chosen", "merged", "without"]
 
 _LISTS = {"PutRecords": ("Records", "Records"), "BatchExecuteStatement": ("Statements", "Responses")}
 
 
-def split(operation: str, body: bytes, share: float, chance: Random) -> tuple[bytes | None, list[int]]:
-    """What is left of a request (None: nothing) and the indices that are refused; none where there is no list."""
+def chosen(operation: str, body: bytes, share: float, chance: Random) -> list[int]:
+    """The indices of about `share` of the entries of a request, at least one; none where there is no list."""
     try:
-        asked: dict[str, Any] = json.loads(body)
-        entries = asked[_LISTS[operation][0]]
+        count = len(json.loads(body)[_LISTS[operation][0]])
     except (ValueError, KeyError, TypeError):
-        return body, []
-    if not entries:
-        return body, []
-    refused = [number for number in range(len(entries)) if chance.random() < share] or [chance.randrange(len(entries))]
-    kept = [entry for number, entry in enumerate(entries) if number not in set(refused)]
-    return (json.dumps(asked | {_LISTS[operation][0]: kept}).encode() if kept else None), refused
+        return []
+    return [number for number in range(count) if chance.random() < share] or ([chance.randrange(count)] if count else [])
+
+
+def without(operation: str, body: bytes, refused: Sequence[int]) -> bytes | None:
+    """The request without these entries; None if nothing is left."""
+    asked: dict[str, Any] = json.loads(body)
+    name, left_out = _LISTS[operation][0], set(refused)
+    kept = [entry for number, entry in enumerate(asked[name]) if number not in left_out]
+    return json.dumps(asked | {name: kept}).encode() if kept else None
 
 
 def merged(operation: str, answer: bytes, refused: Sequence[int]) -> bytes:

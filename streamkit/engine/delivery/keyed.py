@@ -1,7 +1,8 @@
 """Delivery in the order of keys: N calls at once, records of one key one after the other, and a key in trouble blocks only itself.
 
-The worker's coroutine is the dispatcher and the only owner of lanes, tracker and failures, so nothing here needs a lock. It
-takes in what the reader offers, gives jobs to idle runners, and hears from them by mailbox.
+Lanes, tracker and failures have one dispatcher at a time, whoever holds the baton: the worker's coroutine, which takes in what the
+reader offers, gives jobs to idle runners and hears from them by mailbox; or a runner whose call is over. So that one begins
+its next call without a hand-over to another thread and back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from streamkit.engine.delivery.pace import Pace
 from streamkit.engine.delivery.runner import Aside, Awaits, Report, Runner, Said
 from streamkit.engine.delivery.sorting import Sorting
 from streamkit.engine.delivery.tracker import Item, Tracker, batch_of
-from streamkit.engine.runtime import Mailbox, Promise
+from streamkit.engine.runtime import Lock, Mailbox, Promise
 from streamkit.model import Partition, Position
 from streamkit.outcome import Reject, Retry, Stop
 
@@ -41,6 +42,8 @@ class Keyed:
         self._caller = caller
         self._intake = intake
         self._failures = failures
+        self._baton = Lock()
+        """Guards all that follows but the mailbox; held for a moment, never over a wait."""
         self._lanes = Lanes()
         self._tracker = Tracker(intake.progress)
         self._reports: Mailbox[Report | Said | Awaits | Aside] = Mailbox(life.signal)
@@ -92,17 +95,22 @@ class Keyed:
         life = self._life
         try:
             while life.ending is None:
-                if self._sorting.end is not None and not self._lanes:
-                    return self._sorting.end.children
-                await self._pause(self._dispatch())
-                self._hear()
-                self._sorting.take_in()
-            while self._running or (self._asides and not life.context.lost):
+                with self._baton:
+                    if self._sorting.end is not None and not self._lanes:
+                        return self._sorting.end.children
+                    again = self._dispatch()
+                await self._pause(again)
+                with self._baton:
+                    self._hear()
+                    self._sorting.take_in()
+            while self._is_busy():
                 await self._pause(None)
-                self._hear()
+                with self._baton:
+                    self._hear()
             return None
         finally:
-            self._is_over = True
+            with self._baton:
+                self._is_over = True
             for runner in self._runners:
                 runner.stop()
 
@@ -113,14 +121,25 @@ class Keyed:
         else:
             await self._life.signal.wait(seconds)
 
+    def _is_busy(self) -> bool:
+        """Whether a call or a write has to be waited for. A runner that is about to give itself a job has the baton meanwhile."""
+        with self._baton:
+            return bool(self._running) or (self._asides > 0 and not self._life.context.lost)
+
     def _take_turn(self, report: Report) -> None:
-        """A runner on our own loop does our work at once: so calls that have ended together do not begin together."""
+        """On a runner's carrier, when its call is over: it does our work at once, and most often gives itself the next job. So calls
+        that have ended together do not begin together. If somebody is at it, the worker is woken: they may have looked already."""
         self._reports.items.append(report)
-        if self._is_over:
-            return
-        self._hear()
-        if self._life.ending is not None or self._dispatch() is not None or self._sorting.end is not None:
+        if not self._baton.acquire(blocking=False):
             self._life.signal.set()
+            return
+        try:
+            if not self._is_over:
+                self._hear()
+                if self._life.ending is not None or self._dispatch() is not None or self._sorting.end is not None:
+                    self._life.signal.set()
+        finally:
+            self._baton.release()
 
     def _dispatch(self) -> float | None:
         """Give jobs to whoever is idle. In how many seconds to look again, or None: when something happens."""
@@ -159,15 +178,10 @@ class Keyed:
         life = self._life
         name = f"worker-{life.partition}-{len(self._runners) + 1}"
         carrier = life.runtime.user(name) if self._caller.is_async else life.runtime.thread(name)
-        report = self._reports.put
-        finish = self._take_turn if self._caller.is_async else report
-        runner = Runner(name, self._caller, life, carrier, report, finish, self._safe_position)
+        runner = Runner(name, self._caller, life, carrier, self._reports.put, self._take_turn, lambda: self._intake.progress.position)
         self._runners.append(runner)
         runner.start()
         return runner
-
-    def _safe_position(self) -> Position | None:
-        return self._intake.progress.position
 
     # -- what was done --------------------------------------------------------------------------------------------
 
@@ -191,8 +205,7 @@ class Keyed:
         if self._freed >= TELL_RECORDS or (self._freed and self._lanes.waiting_records < self._life.limits.concurrency):
             self._freed = 0
             self._intake.tell_room()
-        oldest = next(iter(self._running), None)
-        self._life.call_started = oldest.began if oldest is not None else None
+        self._life.call_started = next((runner.began for runner in self._running), None)
 
     def _called(self, report: Report) -> None:
         """A call is over."""
@@ -311,9 +324,8 @@ class Keyed:
 
     def _go_on(self, lanes: Sequence[Lane], failure: object) -> None:
         """No attempt is used up; but what the code has asked for is waited for."""
-        after = failure.after if isinstance(failure, Retry) else None
         for lane in lanes:
-            self._rest(lane, Trouble(), after or 0.0)
+            self._rest(lane, Trouble(), (failure.after if isinstance(failure, Retry) else None) or 0.0)
 
     def _rest(self, lane: Lane, trouble: Trouble, seconds: float) -> None:
         trouble.retry_at = self._life.runtime.monotonic() + seconds

@@ -8,13 +8,14 @@ production and, with every carrier on one virtual loop, in a simulation.
 
 from streamkit.engine.runtime.carriers import BlockingCalls, Carrier, Runtime
 from streamkit.engine.runtime.loops import LoopCarrier
-from streamkit.engine.runtime.primitives import Mailbox, OnEnd, Promise, Signal, Task, is_being_stopped, taking_turns
+from streamkit.engine.runtime.primitives import Lock, Mailbox, OnEnd, Promise, Signal, Task, is_being_stopped, taking_turns
 from streamkit.engine.runtime.production import LoopThread, ThreadRuntime
 from streamkit.engine.runtime.stacks import stack_of, stacks, this_thread
 
 __all__ = [
     "BlockingCalls",
     "Carrier",
+    "Lock",
     "LoopCarrier",
     "LoopThread",
     "Mailbox",

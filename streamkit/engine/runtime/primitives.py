@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, InvalidStateError
+from threading import Lock
 from typing import Generic, TypeVar
 
-__all__ = ["Mailbox", "OnEnd", "Promise", "Signal", "Task", "is_being_stopped", "taking_turns"]
+__all__ = ["Lock", "Mailbox", "OnEnd", "Promise", "Signal", "Task", "is_being_stopped", "taking_turns"]
 
 T = TypeVar("T")
 OnEnd = Callable[[BaseException | None], None]

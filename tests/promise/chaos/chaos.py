@@ -2,7 +2,7 @@
 
     python -m tests.promise.chaos.chaos --kills 200 --on leases
 
-does by hand, longer, what the tests beside it do.
+does by hand, longer, what the tests beside it do; with `--policy park` keys are parked, and replayed beside the workers.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from streamkit.model import Checkpoint
 from tests.promise.chaos.counting import STREAM, key_of
 
 __all__ = ["Chaos", "Figures", "chaos_on_kafka", "chaos_on_leases"]
@@ -34,6 +36,8 @@ PARTITIONS = 6
 KEYS = 17
 RATE = 40.0
 WORKERS = ("one", "two", "three")
+REPLAY_SECONDS = 150.0
+"""Five rounds, in each of which an owner that has just been killed may be waited for."""
 
 
 class Line(NamedTuple):
@@ -65,7 +69,7 @@ class Figures:
 class Chaos:
     """Three workers, and somebody who kills them."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], seed: int) -> None:
+    def __init__(self, folder: Path, environment: dict[str, str], seed: int, policy: str = "dead_letter") -> None:
         self.folder = folder
         self.chance = random.Random(seed)
         self._environment = {
@@ -76,7 +80,7 @@ class Chaos:
             "STREAMKIT_CHECKPOINT_INTERVAL": "500ms",
             "STREAMKIT_RETRY_ATTEMPTS": "2",
             "STREAMKIT_RETRY_BACKOFF": "20ms",
-            "STREAMKIT_ON_FAILURE": "dead_letter",
+            "STREAMKIT_ON_FAILURE": policy,
             "STREAMKIT_DEAD_LETTER": f"file:{folder / 'letters.jsonl'}",
             "STREAMKIT_GROUP": "chaos",
             **environment,
@@ -84,6 +88,9 @@ class Chaos:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, Path] = {}
         self._started = 0
+        self.parks = policy == "park"
+        self.replays = 0
+        self.longest_replay = 0.0
 
     def start(self, name: str) -> None:
         self._started += 1
@@ -138,18 +145,79 @@ class Chaos:
         for name in WORKERS:
             self.start(name)
         self._until(lambda: len({line.partition for line in self.lines() if line.what == "record"}) == PARTITIONS, 60)
-        for _ in range(kills):
-            time.sleep(self.chance.uniform(0.2, 3.0))
-            self.kill_one()
+        with self._replaying() if self.parks else contextlib.nullcontext():
+            for _ in range(kills):
+                time.sleep(self.chance.uniform(0.2, 3.0))
+                self.kill_one()
         expected = {(str(p), n) for p in range(PARTITIONS) for n in range(per_partition)}
 
         def is_done() -> bool:
-            return expected <= {(line.partition, line.number) for line in self.lines() if line.what == "record"} | self.letters()
+            if self.parks:
+                self._replay()
+            put_aside = set() if self.parks else self.letters()
+            done = expected <= {(line.partition, line.number) for line in self.lines() if line.what == "record"} | put_aside
+            return done and not (self.parks and self._parked())
 
-        self._until(is_done, 120)
+        self._until(is_done, 120 + REPLAY_SECONDS * self.parks)
         codes = self.stop()
         assert codes == [0] * len(WORKERS), f"{codes}\n{self.errors()}"
         return self._prove(kills, per_partition, time.monotonic() - began)
+
+    # -- replays --------------------------------------------------------------------------------------------------
+
+    def _prove_last(self, records: Sequence[Line]) -> None:
+        """What was done several times, directly and by replays, has ended in order."""
+        for (partition, key), last in _numbers(records).items():
+            order = sorted(last, key=lambda number: last[number])
+            assert order == sorted(order), f"the last effects of key {key!r} of partition {partition} are out of order: {order}"
+
+    @contextlib.contextmanager
+    def _replaying(self) -> Iterator[None]:
+        """Somebody replays all the time, and is killed as well."""
+        over, chance = threading.Event(), random.Random(self.chance.random())
+        failures: list[BaseException] = []
+
+        def replay() -> None:
+            try:
+                while not over.wait(chance.uniform(0.5, 3.0)):
+                    self._replay(chance.uniform(2.0, 20.0))
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=replay, name="replays")
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join(REPLAY_SECONDS)
+        assert not failures, failures
+
+    def _replay(self, kill_after: float | None = None) -> None:
+        self.replays += 1
+        environment = {**self._environment, "STREAMKIT_WORKER": "replay", "WORKER_LOG": str(self.folder / f"replay-{self.replays}.log")}
+        began = time.monotonic()
+        process = self._command("replay", "work:app", environment=environment)
+        try:
+            said = process.communicate(timeout=kill_after or REPLAY_SECONDS)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            said = process.communicate()[1]
+            assert kill_after is not None, f"a replay does not end\n{said.decode()[-3000:]}"
+        else:
+            self.longest_replay = max(self.longest_replay, time.monotonic() - began)
+            is_nothing_there = b"does not exist" in said or b"no such file" in said.lower()
+            assert process.returncode == 0 or is_nothing_there, said.decode()[-3000:]
+
+    def _command(self, *arguments: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "streamkit", "dead-letters", *arguments]
+        return subprocess.Popen(command, cwd=HERE, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+    def _parked(self) -> int:
+        """How many keys are parked, as the store says."""
+        with contextlib.closing(sqlite3.connect(self.folder / "leases.db")) as file:
+            rows = file.execute("SELECT checkpoint FROM checkpoints WHERE checkpoint IS NOT NULL").fetchall()
+        return sum(len(Checkpoint.from_text(text).parked) for (text,) in rows)
 
     def _until(self, condition: object, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -171,13 +239,24 @@ class Chaos:
                 first[(line.partition, key_of(line.number, KEYS))].append(line.number)
         everything = {(str(p), n) for p in range(PARTITIONS) for n in range(per_partition)}
         poison = {(p, n) for p, n in everything if n % 97 == 13}
+        if self.parks:
+            assert not everything - seen, f"lost: {sorted(everything - seen)[:10]}\n{self.errors()}"
+            self._prove_last(records)
         assert not everything - seen - letters, f"lost: {sorted(everything - seen - letters)[:10]}\n{self.errors()}"
         assert poison <= letters, f"poison that was not put aside: {sorted(poison - letters)[:10]}"
-        assert letters <= poison, f"put aside, but not poison: {sorted(letters - poison)[:10]}"
+        assert self.parks or letters <= poison, f"put aside, but not poison: {sorted(letters - poison)[:10]}"
         for (partition, key), numbers in first.items():
             assert numbers == sorted(numbers), f"key {key!r} of partition {partition} was first seen out of order: {numbers}"
         assignments = sum(line.what == "assigned" for line in lines)
         return Figures(kills, len(everything), len(records), len(letters), assignments, seconds)
+
+
+def _numbers(records: Sequence[Line]) -> dict[tuple[str, bytes], dict[int, int]]:
+    """Of each key of each partition, when each number was done for the last time."""
+    found: dict[tuple[str, bytes], dict[int, int]] = defaultdict(dict)
+    for index, line in enumerate(records):
+        found[(line.partition, key_of(line.number, KEYS))][line.number] = index
+    return found
 
 
 def _origin(line: str) -> tuple[str, int]:
@@ -186,7 +265,7 @@ def _origin(line: str) -> tuple[str, int]:
 
 
 @contextlib.contextmanager
-def chaos_on_leases(folder: Path, seconds: float, seed: int) -> Iterator[tuple[Chaos, int]]:
+def chaos_on_leases(folder: Path, seconds: float, seed: int, policy: str = "dead_letter") -> Iterator[tuple[Chaos, int]]:
     """Leases in one sqlite file; records from the counting broker."""
     environment = {
         "STREAMKIT_BROKER": "counting",
@@ -201,7 +280,7 @@ def chaos_on_leases(folder: Path, seconds: float, seed: int) -> Iterator[tuple[C
         "STREAMKIT_COUNTING__BEGIN": str(time.time()),
         "STREAMKIT_COUNTING__SECONDS": str(seconds),
     }
-    chaos = Chaos(folder, environment, seed)
+    chaos = Chaos(folder, environment, seed, policy)
     try:
         yield chaos, int(seconds * RATE)
     finally:
@@ -257,6 +336,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--on", choices=["leases", "classic", "consumer"], default="leases")
+    parser.add_argument("--policy", choices=["dead_letter", "park"], default="dead_letter", help="park: on leases")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args(arguments)
     seconds = options.kills * 1.7 + 10
@@ -264,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
         folder = Path(name)
         if options.on == "leases":
-            chaos, count = stack.enter_context(chaos_on_leases(folder, seconds, options.seed))
+            chaos, count = stack.enter_context(chaos_on_leases(folder, seconds, options.seed, options.policy))
         else:
             from streamkit_sandbox.kafka import KafkaServer
 

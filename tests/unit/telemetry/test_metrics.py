@@ -29,6 +29,7 @@ NAMES = [
     "streamkit_in_flight_records",
     "streamkit_lag_records",
     "streamkit_lag_seconds",
+    "streamkit_parked_keys",
     "streamkit_halted",
     "streamkit_stuck",
     "streamkit_assigned_partitions",

@@ -221,6 +221,16 @@ def test_ended_shards_and_their_children_are_gone_on_with(world: World) -> None:
     assert world.checkpoints() == {shard(0): "after END", shard(1): f"after {world.sequences[1]}", shard(2): "earliest"}
     rows = json.loads(next(line for line in world("checkpoints", "export", "--to", "kcl").out.splitlines() if "SHARD_END" in line))
     assert rows["childShardIds"] == {"SS": [shard(2), shard(3)]}
+    world.table += "-2"
+    assert world("checkpoints", "export", "--to", "kcl", "--table", world.table).code == 0
+    rows = world.rows()
+    assert {key: row["checkpoint"] for key, row in rows.items()} == {
+        shard(0): "SHARD_END",
+        shard(1): world.sequences[1],
+        shard(2): "TRIM_HORIZON",
+    }
+    assert sorted(rows[shard(0)]["childShardIds"]) == [shard(2), shard(3)]
+    assert rows[shard(2)]["parentShardId"] == [shard(0)]
 
 
 def test_a_row_that_cannot_be_understood_stops_everything(world: World) -> None:

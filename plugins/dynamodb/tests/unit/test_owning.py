@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -274,6 +276,36 @@ def test_our_take_of_a_silent_kcl_raises_what_it_compares_and_goes_on_where_it_s
     run(test)
 
 
+def test_a_start_at_latest_that_the_kcl_left_is_a_time_from_the_take_on() -> None:
+    """Whoever comes next, because the first owner died before its first checkpoint, skips nothing."""
+
+    async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
+        for how in ("take", "claim"):
+            await a.create([Lease(PART, checkpoint=after(1))])
+            item = service.items[SHARD]
+            for name in [name for name in item if name.startswith("streamkit")]:
+                del item[name]
+            item |= {"checkpoint": {"S": "LATEST"}, "checkpointSubSequenceNumber": {"N": "0"}}
+            (lease,) = await a.leases()
+            assert lease.checkpoint is not None
+            assert lease.checkpoint.at == StartPosition.LATEST
+            if how == "take":
+                (claim,) = await a.take([lease], "a")
+            else:
+                claim = await a.claim(PART, "a", 0)
+            assert isinstance(claim, Claim)
+            assert claim.checkpoint is not None
+            assert claim.checkpoint.at == StartPosition.at_time(datetime.fromtimestamp(1_700_000_000 - 60, UTC))
+            assert isinstance(b.context, PlainContext)
+            b.context.now += 5000
+            (later,) = await b.take(await b.leases(), "b")
+            assert isinstance(later, Claim)
+            assert later.checkpoint == claim.checkpoint
+            service.items.clear()
+
+    run(test)
+
+
 def test_an_expired_hand_over_of_a_kcl_3_is_taken_and_ended() -> None:
     async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
         await a.create([Lease(PART, checkpoint=after(1))])
@@ -315,6 +347,19 @@ def test_rows_have_what_the_kcl_cannot_do_without() -> None:
             assert {"leaseKey", "leaseCounter", "checkpoint", "ownerSwitchesSinceCheckpoint"} <= service.items[name].keys()
             assert "checkpointOwner" not in service.items[name]
         assert "leaseOwner" not in service.items[names[0]]
+
+    run(test)
+
+
+def test_a_sign_of_life_since_the_listing_refuses_a_take_and_a_removal() -> None:
+    async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
+        claim = await taken(a)
+        leases = await b.leases()
+        await a.renew([(PART, claim.grant)])
+        (answer,) = await b.take(leases, "b")
+        assert isinstance(answer, FencedError)
+        await b.remove(leases)
+        assert await a.renew([(PART, claim.grant)]) == [claim.grant]
 
     run(test)
 
@@ -516,6 +561,31 @@ def test_a_stream_that_was_made_anew_is_refused_at_its_first_checkpoint_too() ->
             await a.leases()
 
     run(test, streams=("s", "t"))
+
+
+def test_a_listing_a_take_or_a_claim_that_hangs_holds_up_no_renewal_and_no_save() -> None:
+    async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
+        claim = await taken(a)
+        leases = await a.leases()
+        other = replace(PART, id="shardId-000000000001")
+        for slow in (a.leases, lambda: a.take(leases, "a"), lambda: a.claim(other, "a", 0), lambda: a.create([Lease(other)])):
+            answered, asked = threading.Event(), threading.Event()
+
+            def hang(name: str, answered: threading.Event = answered, asked: threading.Event = asked) -> None:
+                asked.set()
+                assert answered.wait(20)
+
+            service.before = [hang]
+            waiting = asyncio.create_task(slow())  # type: ignore[arg-type]
+            await asyncio.to_thread(asked.wait, 20)
+            if slow is not a.leases:  # what is taken meanwhile has another grant
+                claim = replace(claim, grant=Grant((await b.leases())[0].epoch))
+            assert list(await a.renew([(PART, claim.grant)])) == [claim.grant]
+            assert not waiting.done()
+            answered.set()
+            await waiting
+
+    run(test)
 
 
 def test_nothing_is_asked_of_a_shard_without_a_row() -> None:

@@ -149,6 +149,17 @@ def test_a_start_at_a_time_that_only_the_kcl_knows_begins_at_the_earliest_record
     assert len(told) == 1
 
 
+def test_that_another_program_has_a_lease_is_said_once() -> None:
+    told: list[str] = []
+    ours = rows(told=told)
+    item = write(fencing.Row(5, "a", DONE, 8), grant="5/a/x")
+    for owner, count in (("a", 0), ("kcl", 1), ("kcl", 1), ("a", 1), ("kcl", 1)):
+        ours.read(item | {"leaseOwner": {"S": owner}, "throughputKBps": {"N": str(count)}})
+        assert len(told) == count
+    ours.read({name: value for name, value in item.items() if name != "leaseOwner"})
+    assert len(told) == 1, "a free one is nobody's"
+
+
 def test_a_number_that_the_kcl_writes_as_state_when_it_makes_a_row_is_no_state() -> None:
     item = write(fencing.Row(checkpoint=DONE)) | {"pendingCheckpoint": {"S": "9"}, "pendingCheckpointState": {"N": "0"}}
     checkpoint = read(item).checkpoint

@@ -150,6 +150,8 @@ def test_a_start_is_patient_with_a_service_that_does_not_answer() -> None:
 def test_the_table_is_called_as_the_group_is() -> None:
     assert table_name(DynamoDBSettings(), "billing.v2") == "billing.v2"
     assert table_name(DynamoDBSettings(table="leases"), "g") == "leases"
+    assert table_name(DynamoDBSettings(table="leases"), "g.replay") == "leases.replay"  # an application's table has room for one group
+    assert table_name(DynamoDBSettings(), "billing.replay") == "billing.replay"
     for group in ("ab", "a group", "é" * 5, "x" * 256):
         with pytest.raises(ConfigurationError, match="STREAMKIT_DYNAMODB__TABLE"):
             table_name(DynamoDBSettings(), group)

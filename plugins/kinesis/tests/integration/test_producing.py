@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -34,9 +35,9 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> A
     return found
 
 
-def sending(server: Any, work: Callable[[KinesisProducer], Any], **fields: Any) -> Any:
+def sending(server: Any, work: Callable[[KinesisProducer], Any], *, endpoint: str = "", **fields: Any) -> Any:
     async def body() -> Any:
-        settings = KinesisSettings(endpoint_url=server.endpoint_url, region="us-east-1", **fields)
+        settings = KinesisSettings(endpoint_url=endpoint or server.endpoint_url, region="us-east-1", **fields)
         producer = KinesisProducer(settings, Clock(broker="kinesis"))
         await producer.open()
         try:
@@ -119,3 +120,39 @@ def test_a_stream_that_is_not_there(server: Any) -> None:
         sending(server, lambda producer: producer.check("no-such-stream"))
     [answer] = sending(server, lambda producer: producer.send("no-such-stream", [NewRecord(b"v")]))
     assert isinstance(answer, StreamGoneError)
+
+
+def test_whoever_sends_again_what_was_not_answered_with_yes_gets_all_in_order(
+    kinesalite_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records refused in a call, calls refused, answers cut or lost: some records come twice, and none before an older one of its key."""
+    from streamkit_sandbox.fault_proxy import Fault, FaultProxy, Kind
+
+    monkeypatch.setattr(sender, "_FIRST_BACKOFF_SECONDS", 0.01)
+    for name, value in kinesalite_server.settings().items():
+        monkeypatch.setenv(name, value)
+    stream = kinesalite_server.create_stream(2)
+    faults = [Fault(kind, 0.15, "PutRecords") for kind in (Kind.PARTIAL, Kind.THROTTLE, Kind.CUT, Kind.CUT_QUIETLY, Kind.RESET)]
+    keys = [b"key-%d" % key for key in range(7)]
+    sent = {key: [NewRecord(b"%d" % number, key) for number in range(40)] for key in keys}
+
+    async def work(producer: KinesisProducer) -> int:
+        failures = 0
+        waiting = [record for records in zip(*sent.values(), strict=True) for record in records]
+        while waiting:
+            answers = await producer.send(stream, waiting)
+            waiting = [record for record, answer in zip(waiting, answers, strict=True) if answer is not None]
+            failures += len(waiting)
+        return failures
+
+    with FaultProxy(kinesalite_server.endpoint_url, seed=11, rules=faults) as proxy:
+        # What is refused is given up at once, so that the order is up to what happens to the records behind it.
+        failures = sending(proxy, work, endpoint=proxy.url, send_timeout=timedelta(milliseconds=1))
+        assert failures > 10
+        assert all(proxy.counts["PutRecords", kind] for kind in (Kind.PARTIAL, Kind.CUT_QUIETLY))
+    seen: dict[str, list[int]] = {}
+    for records in read_all(kinesalite_server, stream).values():
+        for key, value in records:
+            if int(value) not in seen.setdefault(key, []):
+                seen[key].append(int(value))
+    assert seen == {key.decode(): list(range(40)) for key in keys}

@@ -163,3 +163,10 @@ def test_both_ends_of_a_range_belong_to_it() -> None:
     assert aggregate.outside(11, 20) == [0, 2]
     assert aggregate.outside(10, 19) == [1, 2]
     assert aggregate.outside(hash_of(b"b"), hash_of(b"b")) == [0, 1]
+
+
+def test_an_explicit_hash_key_counts_where_all_keys_alone_would_be_inside() -> None:
+    low, high = sorted((hash_of(b"a"), hash_of(b"b")))
+    aggregate = read_aggregate(aggregate_of([User(b"a", b"v"), User(b"b", b"w", b"0"), User(b"b", b"x")]))
+    assert aggregate is not None
+    assert aggregate.outside(low, high) == [1]

@@ -75,6 +75,17 @@ def test_an_answer_without_a_next_iterator_is_no_end_while_the_shard_is_listed_a
     assert (("shardId-000000000000", FALSE_END, 1)) in world.context.told
 
 
+def test_a_child_that_is_listed_beside_an_open_parent_is_no_end_of_it() -> None:
+    world = World()
+    world.service.split("orders", 0)
+    parent = world.service.streams["orders"]["shardId-000000000000"]
+    parent.ended_at = None
+    world.add(world.partition())
+    world.service.faults["get_records"] = deque([lambda answer: {key: answer[key] for key in ("Records", "MillisBehindLatest")}])
+    assert ends_in(world.run(3)) == []
+    assert world.context.told == [("shardId-000000000000", FALSE_END, 1)]
+
+
 def test_an_end_waits_until_the_children_are_listed() -> None:
     world = split(names_children=False)
     children = {name: shard for name, shard in world.service.streams["orders"].items() if shard.parents}

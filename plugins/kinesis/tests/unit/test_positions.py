@@ -6,7 +6,7 @@ from collections import deque
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from streamkit_kinesis.fetch import OWN_RECORD_GONE, TIME_EXPIRED
+from streamkit_kinesis.fetch import AT_THE_EDGE, OWN_RECORD_GONE, TIME_EXPIRED
 
 from plugins.kinesis.tests.aggregates import User, aggregate_of
 from plugins.kinesis.tests.service import NOW, World, records_in, refusal, values_in
@@ -47,6 +47,12 @@ def test_after_a_position_that_record_does_not_come_again() -> None:
 def test_at_a_position_that_record_comes() -> None:
     world, sequences = five()
     assert read_from(world, StartPosition.at(Position(sequences[1]))) == [b"1", b"2", b"3", b"4"]
+
+
+def test_at_a_position_that_no_record_has_the_next_one_comes_and_nothing_is_amiss() -> None:
+    world, sequences = five()
+    assert read_from(world, StartPosition.at(Position(sequences[1] + 1)), at(0)) == [b"2", b"3", b"4"]
+    assert world.context.told == []
 
 
 def test_at_a_time_the_first_record_that_is_not_older_comes_first() -> None:
@@ -185,6 +191,52 @@ def test_an_old_position_in_an_idle_shard_says_nothing_before_a_record_comes() -
     assert isinstance(failed, Failed)
 
 
+@pytest.mark.parametrize("days", [0.5, 2])
+def test_a_shard_that_was_held_back_for_longer_than_the_stream_keeps_says_so_and_goes_on_at_the_oldest(days: float) -> None:
+    world, _ = five(read_records=2)
+    partition = world.add(world.partition())
+    first = values_in(world.run(0.1))
+    world.fetching.pause([partition], True)
+    world.context.now += days * DAY
+    world.service.faults["get_records"] = deque([refusal("ExpiredIteratorException")])
+    world.fetching.pause([partition], False)
+    events = world.run(3)
+    if days < 1:
+        assert first + values_in(events) == [b"0", b"1", b"2", b"3", b"4"]
+    else:
+        (failed,) = events
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, PositionExpiredError)
+        assert failed.resume == StartPosition.EARLIEST
+
+
+def test_a_shard_that_was_read_to_its_tip_a_moment_ago_has_missed_nothing_however_old_its_last_record_is() -> None:
+    world, _ = five()
+    world.add(world.partition())
+    world.run(3)
+    world.context.now += DAY / 2
+    world.run(3)
+    world.context.now += DAY * 0.7
+    world.service.faults["get_records"] = deque([refusal("ExpiredIteratorException")])
+    world.service.put("orders", 0, b"new")
+    assert values_in(world.run(3)) == [b"new"]
+
+
+def test_who_reads_no_faster_than_records_expire_is_told() -> None:
+    world, _ = five()
+    world.service.streams["orders"]["shardId-000000000000"].behind_ms = int(DAY * 1000) - 30_000
+    world.add(world.partition())
+    world.step(0.1)
+    assert world.context.told == [("shardId-000000000000", AT_THE_EDGE, 1)]
+    world.service.streams["orders"]["shardId-000000000000"].behind_ms = int(DAY * 1000) - 90_000
+    world.step(1)
+    assert len(world.context.told) == 1
+    world.service.hours = 48
+    world.service.streams["orders"]["shardId-000000000000"].behind_ms = int(DAY * 1000) + 30_000
+    world.step(20)
+    assert len(world.context.told) == 1
+
+
 def test_a_start_time_that_has_expired_begins_at_the_oldest_record_and_is_noticed() -> None:
     world, _ = five()
     world.context.now = DAY * 2
@@ -237,6 +289,7 @@ def test_a_stream_that_is_made_anew_while_it_is_read_fails_when_its_iterator_is_
     (failed,) = world.run(3)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, PositionInvalidError)
+    assert str(int(NOW + 5)) in str(failed.error)
 
 
 def test_the_age_of_a_position_leaves_room_for_clocks_that_differ() -> None:

@@ -21,6 +21,8 @@ from streamkit.model import Headers
 from streamkit.plugin import NewRecord
 from tests.conformance.context import PlainContext
 
+SENDS = st.lists(st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12), min_size=1, max_size=4)
+"""The keys of the records of each."""
 THROTTLED = "ProvisionedThroughputExceededException"
 
 
@@ -147,7 +149,7 @@ def test_only_those_that_were_refused_are_sent_again(rig: Rig) -> None:
 
 
 @profile(deadline=None, max_examples=60)
-@given(st.lists(st.lists(st.sampled_from([b"a", b"b", b"c", None]), max_size=12), min_size=1, max_size=4), st.randoms(use_true_random=False))
+@given(SENDS, st.randoms(use_true_random=False))
 def test_records_of_one_key_keep_their_order_whatever_is_refused(sends: list[list[bytes | None]], random: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         no_pauses(patch)

@@ -38,6 +38,10 @@ def test_one_read_is_always_admitted_and_what_it_brings_holds_up_the_others() ->
     assert room.reserve(SMALLEST_BYTES) == SMALLEST_BYTES
 
 
+def test_the_first_read_is_admitted_even_where_hardly_anything_is_allowed() -> None:
+    assert Room(1).reserve(LARGEST_BYTES) == SMALLEST_BYTES
+
+
 def test_too_little_room_is_not_worth_a_read() -> None:
     room = Room(MIB)
     room.reserve(MIB - SMALLEST_BYTES + 1)

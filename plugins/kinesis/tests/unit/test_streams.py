@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -193,6 +194,26 @@ def test_a_thousand_shards_that_are_resolved_together_ask_once() -> None:
     for number in range(1000):
         drive(rig.broker.resolve(Partition("orders", f"shardId-{number:012d}", incarnation=shard.incarnation), StartPosition.LATEST))
     assert rig.service.count("describe_stream_summary") == 2
+
+
+def test_who_waits_for_the_answer_that_another_one_asked_for_does_not_ask_again() -> None:
+    rig = Rig()
+    rig.discover()
+    info = rig.broker.book.look_up("orders")
+    rig.context.now = 100
+    asked = rig.service.count("describe_stream_summary")
+
+    class Waited:
+        """The lock, as it is had when the other one has just finished."""
+
+        def __enter__(self) -> None:
+            rig.broker.book._known["orders"] = replace(info, found_at=100)
+
+        def __exit__(self, *error: object) -> None: ...
+
+    rig.broker.book._asking = Waited()  # type: ignore[assignment]
+    assert rig.broker.book.look_up("orders", 10).found_at == 100
+    assert rig.service.count("describe_stream_summary") == asked
 
 
 @pytest.mark.parametrize("start", [StartPosition.EARLIEST, StartPosition.at_time(datetime.fromtimestamp(NOW, UTC))])

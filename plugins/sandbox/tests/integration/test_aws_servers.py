@@ -156,7 +156,6 @@ def test_shards_split_and_merge_soon_and_a_closed_one_ends(fixture: str, request
     for number in range(10):
         kinesis.put_record(StreamName=stream, Data=str(number).encode(), PartitionKey=str(number))
     kinesis.split_shard(StreamName=stream, ShardToSplit=parent["ShardId"], NewStartingHashKey=str(2**127))
-    assert kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"] == "UPDATING"
     kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500})
     children = [shard for shard in kinesis.list_shards(StreamName=stream)["Shards"] if shard.get("ParentShardId") == parent["ShardId"]]
     assert len(children) == 2
@@ -167,6 +166,14 @@ def test_shards_split_and_merge_soon_and_a_closed_one_ends(fixture: str, request
         data += [int(record["Data"]) for record in answer["Records"]]
         at = answer.get("NextShardIterator")
     assert data == list(range(10))
+
+
+@pytest.mark.parametrize("server", [KinesisServer(split_shard_duration="60s"), KinesaliteServer(options={"updateStreamMs": "60000"})])
+def test_a_server_takes_settings_of_its_own(server: KinesisServer | KinesaliteServer) -> None:
+    with server:
+        stream, kinesis = server.create_stream(1), client("kinesis", server.endpoint_url)
+        kinesis.split_shard(StreamName=stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(2**127))
+        assert kinesis.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"] == "UPDATING"
 
 
 @pytest.mark.parametrize("fixture", [KinesisServer, KinesaliteServer])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from streamkit_sandbox.aws_http import answers, ask
 from streamkit_sandbox.kinesis_streams import LIST_STREAMS
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("kinesis_server", "kinesalite_server", "dynamodb_server")]
+PUT = 'import boto3; boto3.client("kinesis").put_record(StreamName="orders", Data=b"x", PartitionKey="k")'
 COMMAND = [sys.executable, "-c", "from streamkit.cli import main; main()", "sandbox"]
 
 
@@ -34,6 +36,7 @@ def test_a_kinesis_has_its_stream_and_a_store_and_ends_with_both(name: str) -> N
             url = settings["STREAMKIT_KINESIS__ENDPOINT_URL"]
             shards = ask(url, "Kinesis_20131202.ListShards", {"StreamName": "orders"})["Shards"]
             folder = Path(settings["STREAMKIT_SQLITE__PATH"]).parent
+            subprocess.run([sys.executable, "-c", PUT], env=os.environ | settings, check=True, timeout=60)
             assert (len(shards), folder.is_dir()) == (3, True)
         finally:
             running.send_signal(signal.SIGTERM)

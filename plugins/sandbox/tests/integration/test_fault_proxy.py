@@ -15,6 +15,7 @@ from streamkit_sandbox.dynamodb import DynamoDBServer
 from streamkit_sandbox.errors import SandboxError
 from streamkit_sandbox.fault_proxy import Fault, FaultProxy, Kind, ShardLimits, every_fault
 from streamkit_sandbox.kinesalite import KinesaliteServer
+from streamkit_sandbox.kinesis import KinesisServer
 
 pytestmark = pytest.mark.integration
 
@@ -62,6 +63,24 @@ def test_without_rules_everything_passes_as_it_is(proxy: FaultProxy, stream: str
     assert proxy.counts == {}
     assert proxy.requests == {"PutRecord": 3, "ListShards": 1, "GetShardIterator": 1, "GetRecords": 1}
     assert error_of(lambda: kinesis.describe_stream(StreamName="none")) == (400, "ResourceNotFoundException")
+
+
+def test_the_faithful_server_behind_it_answers_the_same(kinesis_server: KinesisServer, kinesis_stream: Callable[..., str]) -> None:
+    stream = kinesis_stream(2)
+    with FaultProxy(kinesis_server.endpoint_url, limits=ShardLimits(written_records=1000)) as proxy:
+        direct, through = client("kinesis", kinesis_server.endpoint_url), client("kinesis", proxy.url)
+        through.put_records(StreamName=stream, Records=[{"Data": b"x" * 500, "PartitionKey": str(number)} for number in range(50)])
+        for call, asked in (
+            ("list_shards", {"StreamName": stream}),
+            ("describe_stream_summary", {"StreamName": stream}),
+            ("get_records", {"ShardIterator": iterator(direct, stream)}),
+        ):
+            answers = [getattr(kinesis, call)(**asked) for kinesis in (direct, through)]
+            for answer in answers:
+                del answer["ResponseMetadata"]
+                answer.pop("NextShardIterator", None)  # differs each time
+            assert answers[0] == answers[1]
+        assert proxy.counts == {}
 
 
 def test_throttling_has_the_services_name_and_is_retried_by_the_sdk(proxy: FaultProxy, stream: str) -> None:
@@ -187,6 +206,27 @@ def test_a_shards_limits_are_those_of_aws(proxy: FaultProxy, stream: str) -> Non
     assert refused == {"ProvisionedThroughputExceededException"}
     assert 13 <= accepted <= 16  # five at once, and five a second
     assert proxy.counts["GetRecords", Kind.LIMIT] > 10
+
+
+def test_a_shard_refuses_what_is_written_beyond_its_limits_also_after_a_split(proxy: FaultProxy, stream: str) -> None:
+    proxy.limits = ShardLimits(written_records=100)
+    kinesis = client("kinesis", proxy.url)
+    records = [{"Data": b"x", "PartitionKey": str(number)} for number in range(300)]
+    refused = kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"]
+    assert 190 <= refused <= 200
+    proxy.limits = ShardLimits(written_records=1)
+    with pytest.raises(kinesis.exceptions.ProvisionedThroughputExceededException):
+        for _ in range(20):
+            kinesis.put_record(StreamName=stream, Data=b"x", PartitionKey="k")
+    proxy.limits = ShardLimits(written_records=100)
+    kinesis.put_record(StreamName=stream, Data=b"x", PartitionKey="k")
+    (parent,) = kinesis.list_shards(StreamName=stream)["Shards"]
+    kinesis.split_shard(StreamName=stream, ShardToSplit=parent["ShardId"], NewStartingHashKey=str(2**127))
+    kinesis.get_waiter("stream_exists").wait(StreamName=stream, WaiterConfig={"Delay": 0.02, "MaxAttempts": 500})
+    kinesis.put_record(StreamName=stream, Data=b"x", PartitionKey="k")
+    refused = kinesis.put_records(StreamName=stream, Records=records)["FailedRecordCount"]
+    assert 90 <= refused <= 101  # each of the two has limits of its own
+    assert proxy.counts["PutRecords", Kind.LIMIT] == 2
 
 
 def test_an_answer_of_ten_mebibytes_passes_whole(proxy: FaultProxy, stream: str) -> None:

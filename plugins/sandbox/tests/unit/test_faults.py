@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from streamkit_sandbox.errors import SandboxError
 from streamkit_sandbox.faults import Dice, Fault, Kind, error_answer, every_fault
-from streamkit_sandbox.partial_failures import merged, split
+from streamkit_sandbox.partial_failures import chosen, merged, without
 from streamkit_sandbox.shard_limits import MIB, ShardLimits, ShardMeter
 
 
@@ -92,7 +92,8 @@ def test_a_503_is_no_json_and_another_error_can_be_named() -> None:
 class TestPartial:
     def test_refused_entries_never_reach_the_server_and_stand_at_their_places(self) -> None:
         request = json.dumps({"StreamName": "s", "Records": [{"Data": str(number)} for number in range(20)]}).encode()
-        body, refused = split("PutRecords", request, 0.4, Random(3))
+        refused = chosen("PutRecords", request, 0.4, Random(3))
+        body = without("PutRecords", request, refused)
         assert body is not None
         kept = [record["Data"] for record in json.loads(body)["Records"]]
         assert 0 < len(refused) < 20
@@ -105,10 +106,12 @@ class TestPartial:
 
     def test_all_may_be_refused_and_at_least_one_is(self) -> None:
         request = json.dumps({"Statements": [{"Statement": "a"}, {"Statement": "b"}]}).encode()
-        body, refused = split("BatchExecuteStatement", request, 1.0, Random(0))
-        assert (body, refused) == (None, [0, 1])
+        refused = chosen("BatchExecuteStatement", request, 1.0, Random(0))
+        assert (without("BatchExecuteStatement", request, refused), refused) == (None, [0, 1])
         assert len(json.loads(merged("BatchExecuteStatement", b"", refused))["Responses"]) == 2
-        assert len(split("BatchExecuteStatement", request, 0.0, Random(0))[1]) == 1
+        assert len(chosen("BatchExecuteStatement", request, 0.0, Random(0))) == 1
+        assert chosen("BatchExecuteStatement", b'{"Statements": []}', 1.0, Random(0)) == []
+        assert chosen("PutRecords", b"no json", 1.0, Random(0)) == []
 
 
 class TestShardMeter:
@@ -152,6 +155,38 @@ class TestShardMeter:
         meter = self.meter(ShardLimits(read_bytes=None))
         assert self.read(meter, "shard-0/0", 0.0, 10 * MIB) is None
         assert self.read(meter, "shard-0/1", 0.0) is None
+
+    def test_a_shard_takes_a_thousand_records_or_a_mebibyte_a_second_of_the_keys_in_its_range(self) -> None:
+        meter = ShardMeter(ShardLimits(written_records=1000, written_bytes=MIB))
+        ranges = [(0, 2**127 - 1), (2**127, 2**128 - 1)]
+        shards: list[dict[str, Any]] = [
+            {
+                "ShardId": f"s{number}",
+                "HashKeyRange": {"StartingHashKey": str(first), "EndingHashKey": str(last)},
+                "SequenceNumberRange": {},
+            }
+            for number, (first, last) in enumerate(ranges)
+        ]
+        both = {"StartingHashKey": "0", "EndingHashKey": str(2**128 - 1)}
+        closed = {"ShardId": "parent", "HashKeyRange": both, "SequenceNumberRange": {"EndingSequenceNumber": "1"}}
+        many = [{"Data": "eA==", "PartitionKey": "k", "ExplicitHashKey": "5"}] * 1200
+        other = [{"Data": "eA==", "PartitionKey": "k", "ExplicitHashKey": str(2**127)}]
+
+        def put(records: list[dict[str, str]]) -> bytes:
+            return json.dumps({"StreamName": "orders", "Records": records}).encode()
+
+        assert not meter.knows_ranges(put(many))
+        meter.learn_ranges(put(many), json.dumps({"Shards": [closed, *shards]}).encode())
+        assert meter.knows_ranges(put(many))
+        assert meter.refused_writes(put([*many, *other]), 0.0) == list(range(1000, 1200))
+        assert meter.refused_writes(put(many[:200]), 0.1) == list(range(100, 200))
+        big = {"Data": "A" * (MIB * 4 // 3 - 400), "PartitionKey": "k", "ExplicitHashKey": str(2**128 - 1)}
+        assert meter.refused_writes(put([big, big]), 1.5) == [1]
+        assert meter.refused_writes(json.dumps(big | {"StreamName": "orders"}).encode(), 1.6) == [0]
+        meter.learn_of_reshards(put(many), b'{"Records": [{"ShardId": "s1"}, {"ErrorCode": "x"}]}')
+        assert meter.knows_ranges(put(many))
+        meter.learn_of_reshards(put(many), b'{"Records": [{"ShardId": "s1"}, {"ShardId": "s2"}]}')
+        assert not meter.knows_ranges(put(many))
 
     def test_an_iterator_that_was_not_learned_passes(self) -> None:
         meter = self.meter()

@@ -45,6 +45,12 @@ def test_a_key_of_which_a_letter_waits_is_not_named() -> None:
     assert replayed(letter(NAME), waiting=(letter(name_of(P, 3, 8, "salt")),)).of({b"k": ParkedKey("s/0/1", (NAME,))}) == {}
 
 
+def test_a_letter_of_the_same_key_in_another_partition_holds_up_nothing() -> None:
+    marker = {b"k": ParkedKey("s/0/1", (NAME,))}
+    assert replayed(letter(NAME), waiting=(letter("s/1/3.8-x"),)).of(marker) == {b"k": {NAME}}
+    assert replayed(letter("s/1/3.8-x")).of(marker) == {}
+
+
 def test_letters_of_other_groups_and_of_no_parked_key_count_for_nothing() -> None:
     marker = {b"k": ParkedKey("s/0/1", (NAME,))}
     assert replayed(letter(NAME, group="other")).of(marker) == {}
