@@ -29,7 +29,7 @@ class Plugin:
     producer: str | None = None
     """Factory of a `Producer`."""
     exchanges: Mapping[str, str] = field(default_factory=dict)
-    """Factories of `Exchange`, each under the name of the program whose checkpoints it knows: `streamkit checkpoints import --from NAME`."""
+    """Factories of `Exchange`, each under the name of the program whose checkpoints it knows: `checkpoints import --from NAME`."""
     requires: str = ""
     """Which versions of streamkit it works with, for example `>=0.1,<0.3`; empty: any."""
 

@@ -117,7 +117,7 @@ def test_frames_that_are_none() -> None:
 
 
 @given(st.lists(users, max_size=8), st.data())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 def test_no_bytes_raise_and_what_is_accepted_has_a_key_for_each_record(packed: list[User], data: st.DataObject) -> None:
     """With an MD5 that fits, so that the message itself is what has to be looked through."""
     message = bytearray(message_of(packed)) + b"\0"

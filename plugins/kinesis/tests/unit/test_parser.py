@@ -162,7 +162,7 @@ def test_a_cut_answer_is_an_error_wherever_it_is_cut(answer: dict[str, object], 
 
 
 @given(answers.filter(lambda answer: bool(answer["Records"])), st.data())
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 def test_bytes_that_have_changed_give_boto3s_answer_or_an_error_of_ours(answer: dict[str, object], data: st.DataObject) -> None:
     body = bytearray(bytes_of(answer))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -210,6 +210,22 @@ def test_a_shard_that_was_held_back_for_longer_than_the_stream_keeps_says_so_and
         assert failed.resume == StartPosition.EARLIEST
 
 
+def test_what_was_thrown_away_of_a_shard_that_was_held_back_does_not_count_as_read() -> None:
+    world, _ = five()
+    partition = world.add(world.partition())
+    world.step(0.1)
+    assert values_in(world.poll(Budget(max_records=2, max_bytes=1 << 20, max_wait_seconds=0))) == [b"0", b"1"]
+    world.context.now += DAY / 2
+    world.step(1)  # at the tip, but the engine has two records only
+    world.fetching.pause([partition], True)
+    assert world.fetching._make_room()
+    world.context.now += DAY * 0.7
+    world.fetching.pause([partition], False)
+    (failed,) = world.run(3)
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, PositionExpiredError)
+
+
 def test_a_shard_that_was_read_to_its_tip_a_moment_ago_has_missed_nothing_however_old_its_last_record_is() -> None:
     world, _ = five()
     world.add(world.partition())
