@@ -100,7 +100,7 @@ def bare_renewals(table: str, keys: list[str], counter: int) -> None:
     import boto3
 
     client = boto3.client("dynamodb", endpoint_url=os.environ["STREAMKIT_DYNAMODB__ENDPOINT_URL"], region_name="us-east-1")
-    text = f'UPDATE "{table}" SET "leaseCounter" = ? WHERE "leaseKey" = ? AND "leaseOwner" = ? AND "leaseCounter" <= ?'
+    text = f'UPDATE "{table}" SET "bare" = ? WHERE "leaseKey" = ? AND "leaseOwner" = ? AND "leaseCounter" <= ?'
     number = {"N": str(counter + 1000)}
     for at in range(0, len(keys), 25):
         values = [[number, {"S": key}, {"S": "worker-1#0a1b2c3d"}, number] for key in keys[at : at + 25]]

@@ -30,7 +30,7 @@ class PartitionView:
     lag: int | None
     """Positions between checkpoint and tip; None where they are not to be counted."""
     state: str
-    """One word; as its worker says, else `ended`, `caught up`, `waiting`, `refused`, `unowned`, `new` or `behind`."""
+    """One word; as its worker says, else `ended`, `caught up`, `waiting`, `refused`, `unowned`, `new`, `read` or `behind`."""
     reason: str
     """Why it does not move, or what is odd about it; empty: nothing is known to hold it up."""
     owner: str = ""
@@ -154,6 +154,8 @@ def _stands(
         return "behind", f"{_name(lease.handover_to)} has asked for it"
     if checkpoint is None:
         return "new", "no worker has started on it yet"
+    if tip is not None and tip.sequence is None and not tip.is_end:
+        return "read", "how far behind it is its worker knows: the broker does not tell its tip"
     return "behind", ""
 
 

@@ -87,8 +87,10 @@ class Holding:
         """It was taken or claimed."""
         self._held[stored.partition] = _Held.of(stored)
 
-    def drop(self, partition: Partition) -> None:
-        self._held.pop(partition, None)
+    def _drop(self, partition: Partition, held: _Held) -> None:
+        """It is not ours any more. What a claim has put in its place meanwhile stays."""
+        if self._held.get(partition) is held:
+            del self._held[partition]
 
     def write(self, changes: Sequence[Change]) -> list[Stored | Exception]:
         """One answer for each: the row as it is now, or FencedError, CheckpointPositionError, ConfigurationError, or an error that leaves
@@ -168,7 +170,7 @@ class Holding:
         if isinstance(result, Done):
             held.stored, held.is_sure = plan.after, plan.settles
             if not plan.after.row.owner:
-                self.drop(partition)
+                self._drop(partition, held)
             return plan.after
         if not isinstance(result, Refused):
             return result
@@ -176,7 +178,7 @@ class Holding:
         if fresh is not None and fresh.row.owner and fresh.grant == held.stored.grant:
             held.stored, held.counter = fresh, max(held.counter, fresh.row.version)
             return None
-        self.drop(partition)
+        self._drop(partition, held)
         current = fresh.row.epoch if fresh is not None else None
         by = f"{fresh.row.owner} has it" if fresh is not None and fresh.row.owner else "it was taken away"
         shown = held.stored.row.epoch

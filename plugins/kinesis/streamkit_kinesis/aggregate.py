@@ -85,7 +85,11 @@ def _message(data: bytes, at: int, end: int) -> Aggregate:
         length = data[at + 1]
         at += 2
         if length > 0x7F:
-            length, at = _varint(data, at - 1, end)
+            if (high := data[at]) < 0x80:  # two bytes, as mostly
+                length += (high - 1) << 7
+                at += 1
+            else:
+                length, at = _varint(data, at - 1, end)
         stop = at + length
         if stop > end:
             raise _DamagedError
@@ -105,7 +109,11 @@ def _message(data: bytes, at: int, end: int) -> Aggregate:
                 size = data[start + 1]
                 start += 2
                 if size > 0x7F:
-                    size, start = _varint(data, start - 1, end)
+                    if (high := data[start]) < 0x80:
+                        size += (high - 1) << 7
+                        start += 1
+                    else:
+                        size, start = _varint(data, start - 1, end)
             else:
                 size = -1
             if size < 0 or start + size != stop:

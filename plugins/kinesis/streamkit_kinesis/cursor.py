@@ -113,6 +113,7 @@ class Cursor:
     _handed: Position | None = None
     """The last position that the engine has been given."""
     _handed_through: float | None = None
+    _newest: Position | None = None
     _own_seen: bool = False
     _past_start: bool = False
     _confirm_end: bool = False
@@ -192,6 +193,7 @@ class Cursor:
         if fetched.batch is not None:
             self.items.append(Item(fetched.batch, fetched.held))
             self._caught_up = False
+            self._newest = fetched.batch.last
         if fetched.is_last:
             if fetched.children is None:
                 self._confirm_end = True
@@ -202,6 +204,11 @@ class Cursor:
             self._caught_up = fetched.at_tip
             self._was_caught_up = True
             self.items.append(Item(CaughtUp(self.partition)))
+
+    @property
+    def stands_at(self) -> Position | None:
+        """The last record that was accepted, or the last one that the engine has, if what came behind it was thrown away."""
+        return self._newest
 
     def opened(self, iterator: str) -> None:
         """An iterator was had, though the read with it has failed."""
@@ -239,6 +246,7 @@ class Cursor:
         self._iterator = None
         self._accepted = ""
         self._through = self._handed_through
+        self._newest = self._handed
         self._caught_up = self._past_start = self.over = False
         self._confirm_end = self.start.is_end
         return freed

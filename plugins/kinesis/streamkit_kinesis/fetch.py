@@ -22,7 +22,7 @@ from streamkit_kinesis.record import Unpacker
 from streamkit_kinesis.shards import child_of
 from streamkit_kinesis.streams import StreamBook, StreamInfo, check_incarnation, required, stream_argument
 
-__all__ = ["AT_THE_EDGE", "OWN_RECORD_GONE", "TIME_EXPIRED", "Fetch", "IteratorExpired"]
+__all__ = ["AT_THE_EDGE", "OWN_RECORD_GONE", "TIME_EXPIRED", "Fetch", "IteratorExpired", "LeftBehindError"]
 
 OWN_RECORD_GONE = "the checkpoint's record was not there any more, though it should have been"
 TIME_EXPIRED = "the start time is older than what the stream keeps, reading from its oldest record"
@@ -40,6 +40,11 @@ MARGIN_SECONDS = 60.0
 
 class IteratorExpired(Exception):
     """Another iterator is needed, from where the cursor stands."""
+
+
+class LeftBehindError(PositionExpiredError):
+    """What follows may have expired, or not quite: nobody has looked. So reading goes on behind what was read, not at the oldest
+    record, which may have been read long ago."""
 
 
 class Fetch:
@@ -198,7 +203,7 @@ class Fetch:
         """It was not read for so long that a new iterator would pass over what has expired meanwhile."""
         partition, through = request.partition, request.through
         assert through is not None
-        return PositionExpiredError(
+        return LeftBehindError(
             f"{partition} was read up to {datetime.fromtimestamp(through, UTC):%Y-%m-%d %H:%M:%S} UTC, "
             f"and the stream keeps {info.retention_seconds / 3600:g} hours",
             broker=BROKER,

@@ -17,7 +17,7 @@ from streamkit.plugin import AdapterContext, Budget, Event, Failed
 from streamkit_kinesis.cursor import Cursor, Fetched, Item
 from streamkit_kinesis.ends import FalseEndError, ShardExpiredError
 from streamkit_kinesis.errors import BROKER
-from streamkit_kinesis.fetch import Fetch, IteratorExpired
+from streamkit_kinesis.fetch import Fetch, IteratorExpired, LeftBehindError
 from streamkit_kinesis.outage import Outage
 from streamkit_kinesis.pace import Limits, Pace
 from streamkit_kinesis.portion import portion_of
@@ -221,10 +221,12 @@ class Fetching:
         return taken is not None
 
     def _read(self, cursor: Cursor, granted: int) -> None:
-        request = cursor.request(granted)
+        limit = 1
         began = self._context.monotonic()
         answer: Fetched | Exception
         try:
+            request = cursor.request(granted)
+            limit = request.limit
             answer = self._fetch.read(request, cursor.opened)
         except ShardExpiredError as error:
             answer = error
@@ -241,7 +243,7 @@ class Fetching:
                 self._room.release(granted)  # it was removed meanwhile
             elif isinstance(answer, Fetched):
                 self._outage.answered()
-                self._accept(cursor, granted, request.limit, began, answer)
+                self._accept(cursor, granted, limit, began, answer)
             else:
                 self._room.release(granted)
                 self._refused(cursor, answer)
@@ -252,6 +254,13 @@ class Fetching:
             self._changed.notify()
 
     def _accept(self, cursor: Cursor, granted: int, limit: int, began: float, fetched: Fetched) -> None:
+        try:
+            self._take(cursor, granted, limit, began, fetched)
+        except Exception as error:  # a bug; without this the thread would die, and the shard stand still without a word
+            self._room.release(granted)
+            cursor.fail(self._failed(cursor, error))
+
+    def _take(self, cursor: Cursor, granted: int, limit: int, began: float, fetched: Fetched) -> None:
         now = self._context.monotonic()
         weight = fetched.data_bytes + fetched.records * RECORD_OVERHEAD_BYTES
         fetched.held = weight if fetched.batch is not None else 0
@@ -280,7 +289,7 @@ class Fetching:
             if self._is_lasting(cursor, now) and self._outage.error(now) is None:
                 cursor.fail(Failed(cursor.partition, error))
         else:
-            cursor.fail(self._failed(cursor.partition, error))
+            cursor.fail(self._failed(cursor, error))
 
     def _is_lasting(self, cursor: Cursor, now: float) -> bool:
         """Whether it has failed for so long that the engine should know. What cannot end is answered, but not to the point."""
@@ -289,12 +298,15 @@ class Fetching:
             return True
         return pace.failing_since is not None and pace.failures >= FAILURES and now - pace.failing_since >= PATIENCE_SECONDS
 
-    def _failed(self, partition: Partition, error: Exception) -> Failed:
+    def _failed(self, cursor: Cursor, error: Exception) -> Failed:
+        partition = cursor.partition
         if not isinstance(error, BrokerError):
             wrapped = BrokerError(f"reading {partition}: {error!r}", broker=BROKER, partition=str(partition))
             wrapped.__cause__ = error
             error = wrapped
         goes_on = isinstance(error, PositionExpiredError) and self._settings.on_expired == "earliest"
+        if goes_on and isinstance(error, LeftBehindError) and cursor.stands_at is not None:
+            return Failed(partition, error, StartPosition.after(cursor.stands_at))
         return Failed(partition, error, StartPosition.EARLIEST if goes_on else None)
 
     def _make_room(self) -> bool:

@@ -46,24 +46,28 @@ class Room:
 class Appetite:
     """Of one shard: what its next answer may weigh."""
 
-    __slots__ = ("_most_records", "_record_bytes", "_wanted")
+    __slots__ = ("_is_known", "_most_records", "_record_bytes", "_wanted")
 
     def __init__(self, most_records: int) -> None:
         self._most_records = most_records
         self._record_bytes = float(FIRST_RECORD_BYTES)
         self._wanted = FIRST_BYTES
+        self._is_known = False
+        """How large its records are."""
 
     @property
     def wanted(self) -> int:
-        """Bytes to reserve."""
-        return self._wanted
+        """Bytes to reserve. Before its first answer a shard may hold anything."""
+        return self._wanted if self._is_known else LARGEST_BYTES
 
     def limit(self, granted: int) -> int:
         """How many records to ask for, with so many bytes reserved."""
-        return max(1, min(self._most_records, int(granted / self._record_bytes)))
+        size = granted if self._is_known else min(granted, FIRST_BYTES)
+        return max(1, min(self._most_records, int(size / self._record_bytes)))
 
     def had(self, records: int, weight: int, limit: int, *, behind: bool) -> None:
         """An answer to a read of `limit` records."""
+        self._is_known = True
         if records:
             self._record_bytes = max(1.0, 0.5 * self._record_bytes + 0.5 * weight / records)
         if behind or records >= limit:

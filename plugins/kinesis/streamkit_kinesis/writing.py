@@ -61,4 +61,3 @@ class Writing:
     def close(self) -> None:
         """Gives back its connections."""
         self._client.close()
-

@@ -7,6 +7,7 @@ import json
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,20 @@ def test_partitions_shows_tip_checkpoint_lag_owner_and_why_one_does_not_move(cli
         "no worker has started on it yet",
     ]
     assert [one["state"] for one in rows] == ["caught up", "behind", "refused", "new"]
+
+
+def test_where_the_broker_does_not_tell_tips_nobody_is_said_to_be_behind(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unknown(self: MemoryBroker, partitions: Sequence[Partition]) -> Sequence[Position | None]:
+        return [Position(None) for _ in partitions]
+
+    monkeypatch.setattr(MemoryBroker, "tips", unknown)
+    fill()
+    put("0", StartPosition.after(Position(9)), owner="w")
+    rows = json.loads(cli("partitions", "--json", STORE="memory").out)
+    assert [(row["tip"], row["lag"], row["state"]) for row in rows] == [("?", None, "unowned")] * 2
+    join()
+    rows = json.loads(cli("partitions", "--json", STORE="memory").out)
+    assert [(row["tip"], row["lag"], row["state"]) for row in rows] == [("?", None, "read"), ("?", None, "new")]
 
 
 def test_partitions_disturbs_nobody(cli: CommandLine) -> None:

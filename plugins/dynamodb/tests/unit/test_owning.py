@@ -388,6 +388,25 @@ def test_of_two_processes_with_one_name_that_claim_at_once_one_is_the_owner() ->
     run(test)
 
 
+def test_a_save_beside_a_claim_of_the_same_worker_does_not_forget_what_the_claim_has_found() -> None:
+    async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
+        old = await a.claim(PART, "a", 0)
+        new: list[Claim] = []
+
+        def meanwhile(name: str) -> None:
+            parts = a._parts
+            assert parts is not None
+            new.append(parts.claim(PART, "a", 0))
+
+        service.before = [meanwhile]
+        assert isinstance(await save(a, after(1), old.grant), FencedError)
+        service.calls.clear()
+        assert await save(a, after(1), new[0].grant) == new[0].grant
+        assert [name for name, _ in service.calls] == ["BatchExecuteStatement"], "without reading it again"
+
+    run(test)
+
+
 def test_what_another_store_wrote_with_our_grant_is_found_out_by_the_counter() -> None:
     async def test(service: Service, a: DynamoDBStore, b: DynamoDBStore) -> None:
         claim = await taken(a)

@@ -15,6 +15,7 @@ from botocore.config import Config
 from botocore.credentials import Credentials
 from streamkit_kinesis.lean import make_lean
 from streamkit_kinesis.parser import fast_parser_factory
+from streamkit_kinesis.signing import SIGNATURE
 
 from plugins.kinesis.tests.wire import Asked, Said, Wire
 
@@ -88,6 +89,18 @@ def test_only_the_first_call_of_a_stream_is_an_ordinary_one() -> None:
         assert ordinary == [None, ARN, ARN + "2"]
         with pytest.raises(sdk.ParamValidationError):
             client.get_records(ShardIterator="i", Unknown=1)
+
+
+def test_only_these_calls_are_signed_by_our_signer() -> None:
+    client = client_of("http://127.0.0.1:1")
+    chosen: list[object] = []
+    for operation in ("GetRecords", "ListShards"):
+        client.meta.events.register(f"before-sign.kinesis.{operation}", lambda signature_version, **_: chosen.append(signature_version))
+    with pytest.raises(sdk.EndpointConnectionError):
+        client.get_records(ShardIterator="i")
+    with pytest.raises(sdk.EndpointConnectionError):
+        client.list_shards(StreamName="s")
+    assert chosen == [SIGNATURE, "v4"]
 
 
 def test_an_address_that_follows_from_the_stream_is_kept_for_that_stream_alone() -> None:

@@ -66,6 +66,24 @@ def test_an_answer_is_boto3s_with_records_of_our_own() -> None:
     assert fast["ResponseMetadata"]["RequestId"] == "r"
 
 
+@pytest.mark.parametrize(
+    "change", [{}, {"ChildShards": CHILDREN}, {"NextShardIterator": None, "New": [{}], "Records": [{**RECORD, "New": 1}]}]
+)
+def test_records_do_not_go_through_botocores_parser(change: dict[str, object]) -> None:
+    """It is there for what msgspec does not like, and nobody would notice if that were every answer."""
+
+    def refuse(text: object) -> bytes:
+        raise AssertionError("botocore has read a record")
+
+    factory = fast_parser_factory()
+    factory.set_parser_defaults(blob_parser=refuse)
+    canned = Canned(factory)
+    canned.answer(bytes_of({**ANSWER, **change}))
+    answer = canned.get_records()
+    assert answer["Records"][0].data == b"value"
+    assert ("ChildShards" in answer) == ("ChildShards" in change)
+
+
 def test_whichever_parser_made_an_answer_its_records_are_equal() -> None:
     plain, fast = both(bytes_of(ANSWER))
     assert isinstance(plain["Records"][0]["ApproximateArrivalTimestamp"], datetime)

@@ -192,8 +192,8 @@ def test_an_old_position_in_an_idle_shard_says_nothing_before_a_record_comes() -
 
 
 @pytest.mark.parametrize("days", [0.5, 2])
-def test_a_shard_that_was_held_back_for_longer_than_the_stream_keeps_says_so_and_goes_on_at_the_oldest(days: float) -> None:
-    world, _ = five(read_records=2)
+def test_a_shard_that_was_held_back_for_longer_than_the_stream_keeps_says_so_and_goes_on(days: float) -> None:
+    world, sequences = five(read_records=2)
     partition = world.add(world.partition())
     first = values_in(world.run(0.1))
     world.fetching.pause([partition], True)
@@ -207,11 +207,13 @@ def test_a_shard_that_was_held_back_for_longer_than_the_stream_keeps_says_so_and
         (failed,) = events
         assert isinstance(failed, Failed)
         assert isinstance(failed.error, PositionExpiredError)
-        assert failed.resume == StartPosition.EARLIEST
+        # Not at the oldest record: this one may be there still, and all of them have been read.
+        assert failed.resume == StartPosition.after(Position(sequences[1]))
+        assert read_from(world, failed.resume) == [b"2", b"3", b"4"]
 
 
 def test_what_was_thrown_away_of_a_shard_that_was_held_back_does_not_count_as_read() -> None:
-    world, _ = five()
+    world, sequences = five()
     partition = world.add(world.partition())
     world.step(0.1)
     assert values_in(world.poll(Budget(max_records=2, max_bytes=1 << 20, max_wait_seconds=0))) == [b"0", b"1"]
@@ -224,6 +226,7 @@ def test_what_was_thrown_away_of_a_shard_that_was_held_back_does_not_count_as_re
     (failed,) = world.run(3)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, PositionExpiredError)
+    assert failed.resume == StartPosition.after(Position(sequences[1]))
 
 
 def test_a_shard_that_was_read_to_its_tip_a_moment_ago_has_missed_nothing_however_old_its_last_record_is() -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from typing import Any
 
 import pytest
+from streamkit_kinesis.cursor import Cursor
 from streamkit_kinesis.fetching import THROTTLED
 
 from plugins.kinesis.tests.service import EASY, World, drive, records_in, refusal, values_in
@@ -219,8 +220,7 @@ def test_no_more_is_read_ahead_than_the_setting_allows() -> None:
     for _ in range(200):
         world.step(0.05)
         held = sum(item.event.bytes for c in world.fetching._cursors.values() for item in c.items if isinstance(item.event, Batch))
-        # The first answer of a shard is the only one that can be larger than what was reserved: its records were not known.
-        assert held <= (16 << 20) + 8 * (1 << 20)
+        assert held <= 16 << 20
     assert len(records_in(world.run(30))) == 8 * 32
 
 
@@ -324,6 +324,20 @@ def test_an_error_that_nobody_expects_fails_one_shard_and_keeps_the_cause() -> N
     assert isinstance(failed, Failed)
     assert type(failed.error) is BrokerError
     assert isinstance(failed.error.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize("method", ["request", "accept"])
+def test_a_bug_of_ours_fails_one_shard_and_not_the_thread(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = filled(1)
+
+    def surprise(self: Cursor, _: object) -> None:
+        raise RuntimeError("surprise")
+
+    monkeypatch.setattr(Cursor, method, surprise)
+    (failed,) = world.run(1)
+    assert isinstance(failed, Failed)
+    assert "surprise" in str(failed.error)
+    assert world.fetching._room.held == 0
 
 
 @pytest.mark.parametrize("key", ["Records", "MillisBehindLatest"])

@@ -1,0 +1,150 @@
+"""Writes of which it is not known at once whose they were: never taken for somebody else's, nor somebody else's for one's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from streamkit_dynamodb.settings import DynamoDBSettings
+
+from plugins.dynamodb.tests.service import Service, lost
+from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, store_of, taken
+from streamkit.errors import FencedError
+from streamkit.model import Checkpoint, Lease, Position, StartPosition
+from streamkit.plugin import Claim
+
+PATIENT = DynamoDBSettings(retry_timeout="1s", table="leases")
+BACK = Checkpoint(PART, StartPosition.at(Position(3)), epoch=1)
+
+
+def run(test: Callable[[Service, Any, Any], Awaitable[None]]) -> None:
+    """With two stores that try again what was lost."""
+
+    async def both() -> None:
+        service = Service()
+        a, b = store_of(service, settings=PATIENT), store_of(service, settings=PATIENT)
+        try:
+            await a.open()
+            await b.open()
+            await test(service, a, b)
+        finally:
+            await a.close()
+            await b.close()
+
+    asyncio.run(both())
+
+
+def kcl_takes(service: Service) -> None:
+    """As the KCL does it: its columns, and ours stay as they are."""
+    item = service.items[SHARD]
+    item["leaseOwner"] = {"S": "kcl-1"}
+    item["leaseCounter"] = {"N": str(int(item["leaseCounter"]["N"]) + 1)}
+
+
+def kcl_renews(service: Service) -> None:
+    item = service.items[SHARD]
+    item["leaseCounter"] = {"N": str(int(item["leaseCounter"]["N"]) + 1)}
+
+
+def before_a_write(service: Service, what: Callable[[Service], None]) -> None:
+    """It happens between what the next change reads and what it writes."""
+    service.before = [lambda name: None, lambda name: what(service)]
+
+
+# -- what an operator writes --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("has_worker", [True, False], ids=["a worker that gives back", "the KCL that renews"])
+def test_what_an_operator_sets_is_written_even_if_somebody_writes_at_the_same_moment(has_worker: bool) -> None:
+    """A row that nobody owns is no proof that it is our own write that has freed it."""
+
+    async def test(service: Service, a: Any, b: Any) -> None:
+        claim = await taken(a)
+        assert await save(a, after(9), claim.grant) == claim.grant
+        await a.release([(PART, claim.grant)])
+        if has_worker:
+            (again,) = await a.take(await a.leases(), "a")
+            held = service.items[SHARD]
+
+            def release(service: Service) -> None:
+                for name in ("leaseOwner", "streamkitGrant"):
+                    del held[name]
+                kcl_renews(service)
+
+            assert isinstance(again, Claim)
+            before_a_write(service, release)
+        else:
+            kcl_takes(service)
+            before_a_write(service, kcl_renews)
+        await b.overwrite(BACK)
+        (lease,) = await b.leases()
+        assert lease.checkpoint is not None
+        assert (str(lease.checkpoint.at), lease.owner) == (str(BACK.at), "")
+
+    run(test)
+
+
+def test_what_an_operator_forgets_is_forgotten_even_if_somebody_writes_at_the_same_moment() -> None:
+    async def test(service: Service, a: Any, b: Any) -> None:
+        claim = await taken(a)
+        assert await save(a, after(9), claim.grant) == claim.grant
+        await a.release([(PART, claim.grant)])
+        service.before = [lambda name: None, lambda name: None, lambda name: kcl_renews(service)]
+        await b.delete([PART])
+        assert await b.list() == []
+
+    run(test)
+
+
+def test_what_an_operator_sets_is_written_once_although_its_answer_was_lost() -> None:
+    async def test(service: Service, a: Any, b: Any) -> None:
+        await taken(a)
+        service.after = [lambda name: None, lambda name: _fail()]
+        await b.overwrite(BACK)
+        assert service.items[SHARD]["leaseCounter"] == {"N": "2"}
+        (lease,) = await b.leases()
+        assert lease.checkpoint is not None
+        assert (str(lease.checkpoint.at), lease.owner, lease.epoch) == (str(BACK.at), "", 2)
+
+    run(test)
+
+
+# -- what an owner writes -----------------------------------------------------------------------------------------------
+
+
+def _fail() -> None:
+    raise lost()
+
+
+def _lost_and_taken(service: Service) -> Callable[[str], None]:
+    def fail(name: str) -> None:
+        kcl_takes(service)
+        raise lost()
+
+    return fail
+
+
+def test_a_take_whose_answer_was_lost_is_not_ours_once_the_kcl_has_taken_it() -> None:
+    """The KCL leaves our grant in the row: the owner tells."""
+
+    async def test(service: Service, a: Any, b: Any) -> None:
+        await a.create([Lease(PART)])
+        leases = await a.leases()
+        service.after = [_lost_and_taken(service)]
+        (answer,) = await a.take(leases, "a")
+        assert isinstance(answer, FencedError), answer
+
+    run(test)
+
+
+def test_a_claim_whose_answer_was_lost_is_made_again_once_the_kcl_has_taken_it() -> None:
+    async def test(service: Service, a: Any, b: Any) -> None:
+        await a.create([Lease(PART)])
+        service.after = [lambda name: None, _lost_and_taken(service)]
+        claim = await a.claim(PART, "a", 0)
+        assert service.items[SHARD]["leaseOwner"] == {"S": "a"}
+        assert await save(a, after(1), claim.grant) == claim.grant
+
+    run(test)

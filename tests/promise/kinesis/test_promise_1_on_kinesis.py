@@ -1,0 +1,61 @@
+"""Promise 1 on Kinesis and DynamoDB: kill -9 at any moment and records that fail lose nothing; no checkpoint passes what is not done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.promise.kinesis.running import Place
+
+pytestmark = pytest.mark.integration
+
+NAMES = [f"r{number:02}" for number in range(40)]
+KILLS = (0, 8, 20)
+"""How many different records are done when the owner is killed; the first one dies before its first record."""
+SHARD = "shardId-000000000000"
+QUICK = {"lease_duration": "1s", "retry_attempts": "1000", "retry_backoff": "50ms", "retry_max_backoff": "50ms"}
+
+
+def test_nothing_is_lost_when_workers_die_and_records_fail(place: Callable[..., Place]) -> None:
+    here = place(1)
+    for name in NAMES:
+        here.write([name], verb="thrice" if name in ("r03", "r23") else "go")
+    for worker in ("one", "two", "three", "four"):
+        here.start(worker, **QUICK, PACE_SECONDS="0.05")
+    for lives, count in enumerate(KILLS, 1):
+        here.until(lambda: len({line.worker for line in here.lines("begin")}) >= lives, f"owner {lives}")  # noqa: B023
+        here.until(lambda: len(set(here.names())) >= count, f"{count} records are done")  # noqa: B023
+        here.kill(here.owner(SHARD))
+        done, saved = here.lines("record"), here.rows()[SHARD].checkpoint
+        assert not saved.isdigit() or int(saved) <= max(line.sequence for line in done)
+    here.until(lambda: set(here.names()) == set(NAMES), "every record is done")
+    here.stop(here.owner(SHARD))
+    lines = here.lines("record")
+    assert list(dict.fromkeys(line.name for line in lines)) == NAMES, "none is left out, and first sightings are in order"
+    assert int(here.rows()[SHARD].checkpoint) == lines[-1].sequence
+    print(f"{len(KILLS)} kills, {len(NAMES)} records delivered {len(lines)} times")
+
+
+def test_a_record_that_fails_is_never_passed(place: Callable[..., Place]) -> None:
+    """Not by a checkpoint either when its worker dies and another one comes."""
+    here = place(1)
+    here.write(["a", "b"])
+    here.write(["bad"], verb="fail")
+    here.write(["c", "d"])
+    for worker in ("one", "two"):
+        here.start(worker, **QUICK)
+    here.until(lambda: calls_of(here, "bad") > 3, "it fails again and again")
+    before = here.lines("record")[-1]
+    here.until(lambda: here.rows()[SHARD].checkpoint == str(before.sequence), "what is done is saved, and no more")
+    here.kill(here.owner(SHARD))
+    called = calls_of(here, "bad")
+    here.until(lambda: calls_of(here, "bad") > called, "the next worker meets it")
+    assert here.names() == ["a", "b"]
+    assert here.rows()[SHARD].checkpoint == str(before.sequence)
+    here.gate.touch()
+    here.until(lambda: here.names() == ["a", "b", "bad", "c", "d"], "all are done")
+
+
+def calls_of(here: Place, name: str) -> int:
+    return sum(line.name == name for line in here.lines("call"))

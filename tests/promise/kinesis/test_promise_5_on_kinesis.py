@@ -1,0 +1,72 @@
+"""Promise 5 on Kinesis and DynamoDB: an operator's `checkpoints set` is the one way back, and fences whoever was there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.promise.kinesis.running import Place
+
+pytestmark = pytest.mark.integration
+
+SHARD = "shardId-000000000000"
+
+
+def checkpoint(here: Place) -> dict[str, Any]:
+    """Of the only shard, as `checkpoints list` shows it."""
+    shown = here.command("checkpoints", "list", "--json")
+    assert shown.returncode == 0, shown.stderr
+    (found,) = json.loads(shown.stdout)
+    return dict(found)
+
+
+def test_only_an_operator_sets_a_checkpoint_back_and_whoever_was_there_is_fenced(place: Callable[..., Place]) -> None:
+    here = place(1)
+    here.write(["a", "b", "c"])
+    here.write(["held"], verb="hold")
+    here.start("one", lease_duration="1s")
+    here.until(lambda: "held" in [line.name for line in here.lines("call")], "it is in a call")
+    here.until(lambda: here.rows()[SHARD].checkpoint == str(here.lines("record")[-1].sequence), "what is done is saved")
+    refused = here.command("checkpoints", "set", "--all", "earliest", lease_duration="1s")
+    assert refused.returncode == 2, "its owner is alive"
+    assert "one" in refused.stderr
+
+    here.freeze("one")
+    before = checkpoint(here)
+    moved = here.command("checkpoints", "set", "--all", "earliest", lease_duration="1s")
+    assert moved.returncode == 0, moved.stderr
+    after = checkpoint(here)
+    assert after["epoch"] > before["epoch"]
+    assert here.rows()[SHARD].checkpoint == "TRIM_HORIZON"
+
+    here.gate.touch()
+    woken = here.thaw("one")
+    here.until(lambda: here.lines("lost", "one"), "it has lost the shard")
+    here.until(lambda: here.names(after=woken)[-4:] == ["a", "b", "c", "held"], "it takes it again, and begins where the operator said")
+    (again,) = here.lines("begin", after=woken)
+    assert again.sequence == -1
+    assert again.epoch > after["epoch"]
+    assert all(line.epoch == again.epoch for line in here.lines("saved", after=woken)), "nothing of before was saved"
+
+
+def test_checkpoints_never_go_back_while_the_shard_moves(place: Callable[..., Place]) -> None:
+    here = place(1)
+    here.write([f"r{number}" for number in range(60)])
+    for worker in ("one", "two"):
+        here.start(worker, lease_duration="1s", checkpoint_interval="100ms", PACE_SECONDS="0.05")
+    seen: list[int] = []
+
+    def look() -> int:
+        if here.lines("begin") and here.rows()[SHARD].checkpoint.isdigit():
+            seen.append(int(here.rows()[SHARD].checkpoint))
+        return len(set(here.names()))
+
+    here.until(lambda: look() >= 20, "a third")
+    here.kill(here.owner(SHARD))
+    here.until(lambda: look() == 60, "all")
+    here.until(lambda: look() and seen[-1] == here.lines("record")[-1].sequence, "the last one is saved")
+    assert len(set(seen)) > 5
+    assert seen == sorted(seen)
