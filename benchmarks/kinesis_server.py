@@ -37,7 +37,7 @@ class Shape:
 
 
 SHAPES = {
-    "1,000 x 1 KiB": Shape(60, 1_000, 1024),
+    "1,000 x 1 KiB": Shape(150, 1_000, 1024),
     "10,000 x 100 B": Shape(24, 10_000, 100),
     "20 x 1 KiB": Shape(1_500, 20, 1024),
     "aggregates, 100 B": Shape(40, 20, 100, 350),

@@ -94,7 +94,8 @@ def assemble(loaded: Loaded, registry: Registry, code: Code, observers: Sequence
         dead_letter=dead_letter,
     )
     kept_by = settings.store or settings.broker
-    text = contract(settings, code.facts, ownership=ownership, store=kept_by, store_capabilities=capabilities)
+    terms = [term for adapter in (broker, parts.store_adapter, dead_letter) if adapter is not None for term in adapter.terms()]
+    text = contract(settings, code.facts, ownership=ownership, store=kept_by, store_capabilities=capabilities, terms=terms)
     return Assembled(parts, text, loaded, tuple(contexts), aside)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from streamkit.cli.connection import Connection
 from streamkit.cli.output import remark
+from streamkit.engine.ownership.naming import worker_name
 from streamkit.errors import OwnershipError
 from streamkit.model import Lease, Partition
 
@@ -49,7 +50,7 @@ def _by_leases(connection: Connection) -> OwnershipError | None:
             before = first.get(partition)
             if before is None or (before.owner, before.version) != (lease.owner, lease.version):
                 return OwnershipError(
-                    f"{partition} is read by {lease.owner.partition('#')[0]}, whose next checkpoint would undo it",
+                    f"{partition} is read by {worker_name(lease.owner)}, whose next checkpoint would undo it",
                     fix="stop the group's workers; --force goes ahead, and makes them begin again from there",
                 )
     return None

@@ -12,6 +12,7 @@ from streamkit.cli.connection import Connection, connect
 from streamkit.cli.output import ConfigFile, JsonFlag, examples, print_json, print_table
 from streamkit.cli.worker_page import WorkerLine, ask_worker
 from streamkit.engine.ownership.lineage import is_gated
+from streamkit.engine.ownership.naming import is_another_program, worker_name
 from streamkit.engine.parked import still_parked
 from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
 
@@ -149,19 +150,16 @@ def _stands(
     if members == 0:
         return "unowned", f"group {group} has no member"
     if lease is not None and not lease.owner:
-        return "unowned", f"kept for {_name(lease.handover_to)}" if lease.handover_to else "no worker holds its lease"
+        return "unowned", f"kept for {worker_name(lease.handover_to)}" if lease.handover_to else "no worker holds its lease"
+    if lease is not None and is_another_program(lease.owner):
+        return "behind", f"{lease.owner} is another program, such as the KCL, or was: stop it, and workers take it after LEASE_DURATION"
     if lease is not None and lease.handover_to:
-        return "behind", f"{_name(lease.handover_to)} has asked for it"
+        return "behind", f"{worker_name(lease.handover_to)} has asked for it"
     if checkpoint is None:
         return "new", "no worker has started on it yet"
     if tip is not None and tip.sequence is None and not tip.is_end:
         return "read", "how far behind it is its worker knows: the broker does not tell its tip"
     return "behind", ""
-
-
-def _name(owner: str) -> str:
-    """People know a worker by its name; what follows tells one process from another."""
-    return owner.partition("#")[0]
 
 
 def _is_foreign(checkpoint: Checkpoint, partition: Partition) -> bool:
@@ -193,7 +191,7 @@ def _row(view: PartitionView, with_lineage: bool) -> tuple[str, ...]:
         str(view.tip) if view.tip is not None else "-",
         str(checkpoint.at) if checkpoint is not None else "-",
         str(view.lag) if view.lag is not None else "-",
-        _name(view.owner) or "-",
+        worker_name(view.owner) or "-",
         str(view.epoch) if view.epoch else "-",
         view.state,
         view.reason,

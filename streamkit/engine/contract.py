@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from streamkit.engine.delivery.retry import HALT_BACKOFF_SECONDS, HALT_MAX_BACKOFF_SECONDS
@@ -17,8 +18,16 @@ __all__ = ["contract"]
 _WHERE = {"process": "threads of one process", "host": "processes of one host", "cluster": "all hosts"}
 
 
-def contract(settings: Settings, facts: Facts, *, ownership: str, store: str, store_capabilities: Capabilities) -> str:
-    """One line for each promise: name, then what holds."""
+def contract(
+    settings: Settings,
+    facts: Facts,
+    *,
+    ownership: str,
+    store: str,
+    store_capabilities: Capabilities,
+    terms: Sequence[tuple[str, str]] = (),
+) -> str:
+    """One line for each promise: name, then what holds. `terms`: what adapters add (`Adapter.terms`)."""
     lines = [
         ("consume", f"{', '.join(settings.stream)} from {settings.broker}, as group {settings.group}"),
         ("delivery", "at least once; a checkpoint never passes a record that is not done"),
@@ -32,6 +41,7 @@ def contract(settings: Settings, facts: Facts, *, ownership: str, store: str, st
         ("memory", f"at most {size_text(settings.max_in_flight_bytes)} of records are held; a full partition is not read"),
         ("shutdown", f"SIGTERM drains within {duration_text(settings.drain_timeout)}; a second one stops at once"),
         ("stop", _stop(settings)),
+        *terms,
     ]
     return "\n".join(f"{name:<12} {text}" for name, text in lines)
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.delivery.messages import RunningCall
 from streamkit.engine.house import House
+from streamkit.engine.ownership.naming import is_another_program
 from streamkit.engine.ownership.protocol import Ownership
 from streamkit.engine.runtime import Runtime
-from streamkit.engine.status import AppStatus, Circumstances, PartitionStatus, Phase, in_order, status_of, unborn, waiting_for
+from streamkit.engine.status import AppStatus, Circumstances, PartitionStatus, Phase, held_by, in_order, status_of, unborn, waiting_for
 from streamkit.engine.tally import Tally, Totals
 from streamkit.engine.watchdog import HELD_SECONDS, Watchdog
 from streamkit.errors import BrokerError
-from streamkit.model import Partition
+from streamkit.model import Lease, Partition
 from streamkit.plugin import Observer
 from streamkit.settings import Settings
 
@@ -91,6 +92,8 @@ class Health:
         lines.update({one.partition: status_of(one, given) for one in self._left_behind() if one in given.stuck})
         for partition, parents in self._waiting().items():
             lines.setdefault(partition, waiting_for(partition, parents))
+        for lease in self._of_another_program():
+            lines.setdefault(lease.partition, held_by(lease, settings.lease_duration.total_seconds()))
         return AppStatus(
             broker=settings.broker,
             streams=settings.stream,
@@ -126,6 +129,10 @@ class Health:
             return {}
         leases = self.ownership.leases
         return {**({} if leases is None else unborn(tuple(self.subject.known), leases)), **self.ownership.waiting()}
+
+    def _of_another_program(self) -> list[Lease]:
+        leases = self.ownership.leases if self.ownership is not None else None
+        return [one for one in leases or () if is_another_program(one.owner) and not one.is_ended]
 
     def _problems(self) -> list[str]:
         """Of the whole app. One of a partition alone stands there."""

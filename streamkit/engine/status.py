@@ -23,6 +23,7 @@ __all__ = [
     "Phase",
     "Reason",
     "State",
+    "held_by",
     "in_order",
     "not_ready",
     "status_of",
@@ -38,7 +39,7 @@ State = Literal["waiting", "claiming", "starting", "running", "caught up", "retr
 class Reason:
     """Why a partition does not move."""
 
-    kind: Literal["parent", "claiming", "retry", "halt", "stuck", "store", "dead_letter", "checkpoint", "care", "parked"]
+    kind: Literal["parent", "owner", "claiming", "retry", "halt", "stuck", "store", "dead_letter", "checkpoint", "care", "parked"]
     text: str
     """One line for people."""
     since_seconds: float | None = None
@@ -93,7 +94,7 @@ class AppStatus:
     silent_seconds: float
     """For how long the control thread has not been seen at work."""
     partitions: tuple[PartitionStatus, ...]
-    """Those of this worker, and those that wait for their parents."""
+    """Those of this worker, and those that wait for their parents or are held by another program."""
     problems: tuple[str, ...] = ()
     """What holds up the whole app: a broker or a store that does not answer."""
 
@@ -149,6 +150,15 @@ def waiting_for(partition: Partition, parents: Collection[str]) -> PartitionStat
     names = tuple(sorted(parents))
     reason = Reason("parent", f"waits for the end of {', '.join(names)}", parents=names)
     return PartitionStatus(partition, "waiting", 0, None, None, 0, reason=reason)
+
+
+def held_by(lease: Lease, lease_seconds: float) -> PartitionStatus:
+    """A partition whose lease another program has: no worker can ask for it."""
+    text = (
+        f"{lease.owner} has its lease: another program, such as the KCL, which cannot be asked for it; "
+        f"stop that, and it is taken after {lease_seconds:g}s of silence"
+    )
+    return PartitionStatus(lease.partition, "waiting", lease.epoch, None, None, 0, owner=lease.owner, reason=Reason("owner", text))
 
 
 def unborn(known: Iterable[Partition], leases: Iterable[Lease]) -> dict[Partition, tuple[str, ...]]:

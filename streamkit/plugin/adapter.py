@@ -71,6 +71,16 @@ class Adapter(Generic[S]):
         Afterwards: the other methods may be called.
         """
 
+    def terms(self) -> Sequence[tuple[str, str]]:
+        """What the settings of this adapter mean for the promise, as lines of the printed contract: a word, and what holds.
+
+        When: before `open`, at the start and by `streamkit explain`.
+        Where: on any thread; must not do I/O.
+        Raises: nothing.
+        Afterwards: nothing has changed. Whatever lets a record go by unprocessed has its line, with where it is counted.
+        """
+        return ()
+
     async def close(self) -> None:
         """Give back every connection, thread and file.
 

@@ -71,10 +71,10 @@ class Changing:
         key, tried = self._key_of(partition), set[str]()
         for _ in range(MAX_ROUNDS):
             before = self._read(key)
-            if before is not None and before.grant in tried:
-                return before  # ours, and its answer was lost
+            if before is not None and before.grant in tried and (checkpoint or before.is_ours):
+                return before  # what we have written, and its answer was lost; an owner is not ours if the KCL has taken it since
             made = self._pinned(_numbered(make(before.row if before is not None else None)), before)
-            grant = grant_text(made.epoch, made.owner, secrets.token_hex(4)) if made.owner else ""
+            grant = grant_text(made.epoch, made.owner, secrets.token_hex(4))  # without an owner it only tells that it was us
             tried.add(grant)
             writes = checkpoint or before is None or made.checkpoint is not before.row.checkpoint
             after = self._after(before or self._rows.nothing(key, partition), made, grant, checkpoint=writes)
@@ -144,8 +144,8 @@ class Changing:
         if not isinstance(result, Refused):
             return result
         fresh = self._rows.read(result.item) if result.item is not None else None
-        if fresh is not None and fresh.grant == plan.after.grant:
-            return fresh
+        if fresh is not None and fresh.is_ours and fresh.grant == plan.after.grant:
+            return fresh  # its answer was lost; the KCL would have left our grant there
         current = fresh.row.epoch if fresh is not None else None
         message = f"{plan.lease.partition} has changed since epoch {plan.lease.epoch} was listed"
         return FencedError(message, held=plan.lease.epoch, current=current)

@@ -15,6 +15,8 @@ from streamkit_dynamodb.settings import DynamoDBSettings
 
 __all__ = ["DynamoDBClient", "make_client"]
 
+REGION_VARIABLES = ["AWS_DEFAULT_REGION", "AWS_REGION"]
+"""boto3 reads the first alone; the other is what AWS's other SDKs read, and what containers are given. Then a profile's counts."""
 CONNECT_SECONDS = 1.0
 CONNECTIONS = 4
 
@@ -44,7 +46,7 @@ def make_client(settings: DynamoDBSettings, table: str) -> DynamoDBClient:
         user_agent_extra=f"streamkit/{__version__}",
     )
     with translated("connecting", table):
-        session = botocore.session.get_session()
+        session = botocore.session.get_session({"region": ("region", REGION_VARIABLES, None, None)})
         session.register_component("response_parser_factory", WholeAnswers())
         made = boto3.Session(botocore_session=session, region_name=settings.region)
         return cast(DynamoDBClient, made.client("dynamodb", endpoint_url=settings.endpoint_url, config=config))

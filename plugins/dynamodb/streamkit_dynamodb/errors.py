@@ -91,7 +91,9 @@ def translation(error: Exception, doing: str, table: str) -> StreamkitError:
         text = str(error.response.get("Error", {}).get("Message", ""))
         return _of_code(_code(error), text, doing, table)
     if isinstance(error, NoRegionError):
-        return ConfigurationError("boto3 finds no region", setting=REGION, fix="set it, or AWS_REGION, or a profile's region")
+        return ConfigurationError(
+            "boto3 finds no region", setting=REGION, fix="set it, or AWS_DEFAULT_REGION, or AWS_REGION, or a profile's region"
+        )
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
         return AccessDeniedError(f"DynamoDB, {doing}: {error}", missing="AWS credentials", broker=STORE, fix=CREDENTIALS)
     if isinstance(error, InvalidEndpointDiscoveryConfigurationError | ValueError) and not isinstance(error, ResponseParserError):

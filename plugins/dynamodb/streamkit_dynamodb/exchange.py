@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from streamkit.errors import ConfigurationError, FencedError
 from streamkit.model import Lease, Partition, StartPosition
@@ -19,9 +19,22 @@ from streamkit_dynamodb.answers import Item
 from streamkit_dynamodb.client import DynamoDBClient, make_client
 from streamkit_dynamodb.errors import is_missing_table, translated
 from streamkit_dynamodb.foreign import Understanding, keys_of
-from streamkit_dynamodb.kcl_rows import item_of, says_less
+from streamkit_dynamodb.kcl_rows import is_lease, item_of, says_less
+from streamkit_dynamodb.positions import SHARD_END
 from streamkit_dynamodb.reading import Reading
-from streamkit_dynamodb.rows import CHECKPOINT_OWNER, COUNTER, KEY, OWNER, PENDING, PENDING_STATE, PENDING_SUB
+from streamkit_dynamodb.rows import (
+    CHECKPOINT,
+    CHECKPOINT_OWNER,
+    COUNTER,
+    GRANT,
+    KEY,
+    OWNER,
+    PENDING,
+    PENDING_STATE,
+    PENDING_SUB,
+    SUB,
+    TEXT,
+)
 from streamkit_dynamodb.settings import DynamoDBSettings
 from streamkit_dynamodb.statements import Done, Refused, Retries, Statement, Statements, Where
 from streamkit_dynamodb.table import Table, table_name
@@ -30,6 +43,9 @@ __all__ = ["KclExchange"]
 
 RETRY_SECONDS = 10.0
 """An operator waits: longer than a worker with leases may."""
+LISTING_SECONDS = 300.0
+"""A table of stopped workers is the same from its first page to its last, and may have little read capacity."""
+_PLACE = (COUNTER, OWNER, CHECKPOINT, SUB, PENDING, PENDING_SUB)
 
 
 class KclExchange(Exchange[DynamoDBSettings]):
@@ -80,8 +96,11 @@ class KclExchange(Exchange[DynamoDBSettings]):
     def _read(self, table: str, partitions: Sequence[Partition], start: StartPosition) -> Foreign:
         if not self._exists(table):
             raise ConfigurationError(f"there is no table {table!r}", fix="check its name, its region and the account")
-        items = Reading(self._connected(table), table, self._retries).all()
+        items = self._reading(table).all()
         return Understanding(partitions, start, self.context.unix_time(), is_store=self._is_store(table)).of(items, repr(table))
+
+    def _reading(self, table: str) -> Reading:
+        return Reading(self._connected(table), table, self._retries, LISTING_SECONDS)
 
     def _exists(self, table: str) -> bool:
         client = self._connected(table)
@@ -108,25 +127,43 @@ class KclExchange(Exchange[DynamoDBSettings]):
         rows = self._rows(leases)
         client = self._connected(table)
         Table(client, table, self.settings).open()
-        there = {item[KEY]["S"]: item for item in Reading(client, table, self._retries).all()}
+        reading = self._reading(table)
+        there = {item[KEY]["S"]: item for item in reading.all()}
         statements = [_statement(table, item, there.get(key)) for key, item in rows.items()]
-        for key, result in zip(rows, Statements(client, table, self._retries).run(statements), strict=True):
-            if isinstance(result, Refused):
+        for (key, item), result in zip(rows.items(), Statements(client, table, self._retries).run(statements), strict=True):
+            if isinstance(result, Refused) and not _is_written(reading.find(key), item, there.get(key)):
                 fix = "see that no worker is running, and export again"
                 raise FencedError(f"{table!r}: somebody has changed the row {key!r} meanwhile", fix=fix)
-            if not isinstance(result, Done):
+            if not isinstance(result, Done | Refused):
                 raise result
-        return Exported(remarks=_remarks(leases, rows))
+        return Exported(remarks=[*_remarks(leases, rows), *_left_there(there, rows)])
 
 
 def _statement(table: str, item: Item, there: Item | None) -> Statement:
     """A new row, or new places in one that is as it was read: what it says beside them stays."""
     if there is None:
         return Statement.insert(table, item)
-    counter = int(there.get(COUNTER, {"N": "0"})["N"])
-    sets = {name: value for name, value in item.items() if name != KEY} | {COUNTER: {"N": str(counter + 1)}}
-    free = [name for name in (OWNER, CHECKPOINT_OWNER, PENDING, PENDING_SUB, PENDING_STATE) if name in there and name not in sets]
+    sets = {name: value for name, value in item.items() if name != KEY} | {COUNTER: _counter_after(there)}
+    # What streamkit has once written beside the KCL's columns would count again wherever it says the same place.
+    gone = (OWNER, CHECKPOINT_OWNER, PENDING, PENDING_SUB, PENDING_STATE, GRANT, TEXT)
+    free = [name for name in gone if name in there and name not in sets]
     return Statement.update(table, sets, free, Where.key(item[KEY]["S"]).equals(COUNTER, there.get(COUNTER)))
+
+
+def _counter_after(there: Item) -> dict[str, str]:
+    return {"N": str(int(there.get(COUNTER, {"N": "0"})["N"]) + 1)}
+
+
+def _is_written(found: Item | None, item: Item, there: Item | None) -> bool:
+    """Whether a write that was refused had been carried out before, and its answer was lost."""
+    meant = item | ({COUNTER: _counter_after(there)} if there is not None else {})
+    return found is not None and all(found.get(name) == meant.get(name) for name in _PLACE)
+
+
+def _left_there(there: Mapping[str, Item], rows: Mapping[str, Item]) -> list[str]:
+    left = [key for key, item in there.items() if key not in rows and is_lease(item) and item.get(CHECKPOINT, {}).get("S") != SHARD_END]
+    text = "in the table, and not of this group any more: left as it is, and the KCL reads it again from there while it is in the stream"
+    return [f"{', '.join(sorted(left))}: {text}; if streamkit has finished it, delete the row"] if left else []
 
 
 def _remarks(leases: Sequence[Lease], rows: dict[str, Item]) -> list[str]:

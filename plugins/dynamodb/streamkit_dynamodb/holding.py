@@ -136,7 +136,7 @@ class Holding:
             return _Plan(change, held, moved(stored, made), Statement(self._renewal, (counter, *held.proof, counter)), held.is_sure)
         writes = change.checkpoint and made.checkpoint is not row.checkpoint
         switches = 0 if writes else stored.switches
-        after = self._rows.after(stored, made, grant=stored.grant, switches=switches, checkpoint=writes)
+        after = self._rows.after(stored, made, grant=stored.grant if made.owner else "", switches=switches, checkpoint=writes)
         sets, removes = changed(stored.item, after.item) if held.is_sure or not writes else everything(after.item)
         ours = Where(_OURS, (*held.proof, counter))
         return _Plan(change, held, after, Statement.update(self._table, {**sets, COUNTER: counter}, removes, ours), held.is_sure or writes)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+from streamkit.errors import StoreUnavailableError
+
 __all__ = ["Lane"]
 
 T = TypeVar("T")
@@ -22,9 +24,13 @@ class Lane:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
+        self._is_closed = False
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """Run it on the thread. Whoever waits may be cancelled; the call is not."""
+        """Run it on the thread. Whoever waits may be cancelled; the call is not. Raises StoreUnavailableError once it was closed: a
+        thread that began after that would never end."""
+        if self._is_closed:
+            raise StoreUnavailableError("the table is closed")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
@@ -44,6 +50,7 @@ class Lane:
 
     async def close(self) -> None:
         """End the thread, after what was asked of it."""
+        self._is_closed = True
         if self._thread is not None:
             thread, self._thread = self._thread, None
             loop = asyncio.get_running_loop()

@@ -21,7 +21,8 @@ class Reading:
     """May be used by several threads. Raises StoreUnavailableError, StoreThrottledError, AccessDeniedError, and ConfigurationError if the
     table is gone."""
 
-    def __init__(self, client: DynamoDBClient, table: str, retries: Retries) -> None:
+    def __init__(self, client: DynamoDBClient, table: str, retries: Retries, longest_listing_seconds: float = MAX_LISTING_SECONDS) -> None:
+        self._longest_listing_seconds = longest_listing_seconds
         self._client = client
         self._table = table
         self._retries = retries
@@ -45,15 +46,16 @@ class Reading:
         while True:
             page = self._page(at)
             items += page["Items"]
+            seconds = self._retries.monotonic() - began
+            if at and seconds > self._longest_listing_seconds:  # of the last one too: it may have been tried again for long
+                raise StoreThrottledError(
+                    f"DynamoDB, Scan {self._table!r}: {len(items)} rows on several pages took {seconds:.1f}s",
+                    fix="give the table more read capacity, or bill it on demand",
+                )
             last = page.get("LastEvaluatedKey")
             if not last:
                 return items
             at = {"ExclusiveStartKey": last}
-            if (seconds := self._retries.monotonic() - began) > MAX_LISTING_SECONDS:
-                raise StoreThrottledError(
-                    f"DynamoDB, Scan {self._table!r}: {len(items)} rows took {seconds:.1f}s, and there are more",
-                    fix="give the table more read capacity, or bill it on demand",
-                )
 
     def _page(self, at: dict[str, object]) -> Answer:
         def ask() -> Answer:

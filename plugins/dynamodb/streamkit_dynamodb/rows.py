@@ -18,7 +18,7 @@ from streamkit.model import Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import fencing
 from streamkit_dynamodb.answers import Item
 from streamkit_dynamodb.keys import MultiKey, Names, is_same_stream
-from streamkit_dynamodb.positions import AT_TIMESTAMP, Place, pending_place, place_of, position_of, start_of
+from streamkit_dynamodb.positions import AT_TIMESTAMP, LATEST, Place, pending_place, place_of, position_of, start_of
 
 __all__ = [
     "CHECKPOINT_OWNER",
@@ -28,6 +28,7 @@ __all__ = [
     "HELD_BY_ANOTHER",
     "KEY",
     "MANAGED",
+    "NEVER_CHECKPOINTED",
     "OWNER",
     "REQUEST",
     "SWITCHES",
@@ -49,7 +50,9 @@ CHECKPOINT_OWNER = "checkpointOwner"
 ENTITY, LEASE = "entityType", "LEASE"
 
 GRANT = "streamkitGrant"
-"""`<epoch>/<owner>/<chance>`: whose writes are taken. The last part tells claims of two processes with one name apart."""
+"""`<epoch>/<owner>/<chance>`: whose writes are taken. The last part tells claims of two processes with one name apart.
+
+Without an owner it counts for nothing, but that who wrote it knows its write again."""
 TEXT = "streamkitCheckpoint"
 """`Checkpoint.to_text()` without the state of a prepared one; empty: it is known that there is none. Absent: the KCL's columns count."""
 ABOUT = "streamkitRow"
@@ -62,6 +65,7 @@ MANAGED = frozenset((OWNER, COUNTER, SWITCHES, PARENTS, CHILDREN, LOW, HIGH, STR
 """What a write of a row may change. Requests are written by others, and never with a row."""
 
 TIME_IS_ELSEWHERE = "the KCL's start at a time is not in the table: begins at the earliest record"
+NEVER_CHECKPOINTED = "the KCL began at LATEST and has never checkpointed: begins a minute before the lease is taken, and skips what is older"
 HELD_BY_ANOTHER = "another program, such as the KCL, has its lease: taken when that has been silent for LEASE_DURATION"
 
 NOTHING = Partition("", "")
@@ -148,7 +152,7 @@ class Rows:
         """Keep in mind only these."""
         for key in list(self._known):
             if key not in keys:
-                del self._known[key]
+                self._known.pop(key, None)  # another thread may list as well
 
     def _moved(self, stored: Stored, item: Item) -> Stored:
         """Only the counter has: that is what a renewal does, and renewals are what listings mostly see."""
@@ -207,6 +211,8 @@ class Rows:
         if place[0] == AT_TIMESTAMP:
             self._tell(partition, TIME_IS_ELSEWHERE)
             return StartPosition.EARLIEST
+        if place[0] == LATEST:
+            self._tell(partition, NEVER_CHECKPOINTED)
         return start_of(place)
 
     def _tell(self, partition: Partition, what: str) -> None:
@@ -222,7 +228,9 @@ class Rows:
         item: Item = {name: value for name, value in before.item.items() if name not in ours}
         item |= {KEY: {"S": before.key}, COUNTER: {"N": str(row.version)}, SWITCHES: {"N": str(switches)}}
         if row.owner:
-            item |= {OWNER: {"S": row.owner}, GRANT: {"S": grant}}
+            item[OWNER] = {"S": row.owner}
+        if grant:
+            item[GRANT] = {"S": grant}
         if row.fruitless_claims:
             item[FRUITLESS] = {"N": str(row.fruitless_claims)}
         said = before.said

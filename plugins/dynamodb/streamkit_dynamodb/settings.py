@@ -18,7 +18,7 @@ class DynamoDBSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoint_url: str | None = Field(default=None, description="Another address of the service: a local server, a VPC endpoint.")
-    region: str | None = Field(default=None, description="AWS region; unset: boto3's own chain (AWS_REGION, profile).")
+    region: str | None = Field(default=None, description="AWS region; unset: AWS_DEFAULT_REGION, AWS_REGION, or the profile's.")
     table: str | None = Field(
         default=None,
         pattern=r"^[A-Za-z0-9_.-]{3,255}$",

@@ -45,6 +45,18 @@ class KinesisBroker(Broker[KinesisSettings]):
         assert self._book is not None, "open() comes first"
         return self._book
 
+    def terms(self) -> Sequence[tuple[str, str]]:
+        """What becomes of positions that have expired, and of records that an aggregate has for other shards."""
+        if self.settings.on_expired == "earliest":
+            expired = "a shard whose checkpoint's record is not kept any more goes on at its oldest record; logged and counted"
+        else:
+            expired = "a shard whose checkpoint's record is not kept any more halts"
+        if self.settings.out_of_range == "drop":
+            aggregates = "taken apart; records in them whose keys belong to another shard are DROPPED there, logged and counted"
+        else:
+            aggregates = "taken apart; records in them whose keys belong to another shard are delivered as well"
+        return (("expired", expired), ("aggregates", aggregates))
+
     async def open(self) -> None:
         """As the contract says; connects with the first question."""
         self._clients = await self.blocking(Clients, self.settings)

@@ -57,6 +57,9 @@ class Fetched:
     records: int = 0
     """As the service counts them: an aggregate is one."""
     data_bytes: int = 0
+    """Of the service's records, also of those that are not delivered: what counts for the limits of the shard."""
+    weight: int = 0
+    """About what the answer takes of memory, taken apart."""
     held: int = 0
     """What the batch takes of READ_BYTES until it is handed on."""
     last: str = ""
@@ -210,8 +213,8 @@ class Cursor:
         """The last record that was accepted, or the last one that the engine has, if what came behind it was thrown away."""
         return self._newest
 
-    def opened(self, iterator: str) -> None:
-        """An iterator was had, though the read with it has failed."""
+    def opened(self, iterator: str | None) -> None:
+        """An iterator was had, though the read with it has failed; None: it was of no use."""
         self._iterator = iterator
 
     def lost_iterator(self) -> None:
@@ -223,7 +226,7 @@ class Cursor:
         if self.doubtful_since is None:
             self.doubtful_since = now
         self._iterator = None
-        self._confirm_end = False
+        self._confirm_end = self.start.is_end  # then there is nothing to be read, whatever the service says
 
     def fail(self, failed: Failed) -> None:
         """Nothing follows, until the partition is added again."""
@@ -242,6 +245,10 @@ class Cursor:
         It is read again from where the engine stands.
         """
         freed = sum(item.held for item in self.items)
+        if any(isinstance(item.event, CaughtUp) for item in self.items):
+            self._was_caught_up = False
+        if self._handed is None:
+            self._own_seen = False  # it is opened there once more, and may have expired meanwhile
         self.items.clear()
         self._iterator = None
         self._accepted = ""

@@ -6,7 +6,9 @@ is, on the thread that reads. Nothing here takes the absence of something in one
 
 from __future__ import annotations
 
-from streamkit.errors import BrokerUnavailableError, PositionExpiredError, PositionInvalidError
+from collections.abc import Mapping
+
+from streamkit.errors import BrokerError, BrokerUnavailableError, PositionExpiredError
 from streamkit.model import Partition
 from streamkit_kinesis.client import KinesisClient
 from streamkit_kinesis.errors import BROKER
@@ -49,7 +51,7 @@ class Ends:
         """
         listed = self._listed(partition)
         if (shard := listed.get(partition.id)) is None:
-            raise ShardExpiredError(partition, oldest_over(partition, listed))
+            raise self._unlisted(partition, listed)
         children = tuple(one for one in listed.values() if partition.id in one.parents)
         if not shard.ended or not children:
             what = "is listed as open" if not shard.ended else "is listed without children"
@@ -58,18 +60,29 @@ class Ends:
 
     def missing(self, partition: Partition, doing: str) -> None:
         """The service says that it does not know what we have asked for. Always raises, as `children` does; or, if the shard is
-        there, PositionInvalidError."""
+        there, BrokerUnavailableError: one that is new is not known everywhere at once."""
         listed = self._listed(partition)
         if partition.id not in listed:
-            raise ShardExpiredError(partition, oldest_over(partition, listed))
-        raise PositionInvalidError(
-            f"Kinesis, {doing}: the shard is there, but not what was asked for",
-            broker=BROKER,
-            partition=str(partition),
-            fix="say where to go on: streamkit checkpoints set",
+            raise self._unlisted(partition, listed)
+        raise BrokerUnavailableError(
+            f"Kinesis, {doing}: the shard is listed, but the service does not find it", broker=BROKER, partition=str(partition)
         )
+
+    def _unlisted(self, partition: Partition, listed: Mapping[str, Partition]) -> BrokerError:
+        """Why a shard is not listed. Those that follow a shard are listed for longer than itself, so while something older of its keys
+        is there, it is too new, and has not expired: to end it now would be to lose all of it."""
+        over = oldest_over(partition, listed)
+        if any(_age(one.id) < _age(partition.id) for one in over):
+            text = f"{partition} is not listed yet, but {over[0].id} before it is"
+            return BrokerUnavailableError(text, broker=BROKER, partition=str(partition))
+        return ShardExpiredError(partition, over)
 
     def _listed(self, partition: Partition) -> dict[str, Partition]:
         info = self._book.look_up(partition.stream)
         check_incarnation(partition, info)
         return {shard.id: shard for shard in list_shards(self._client, info)}
+
+
+def _age(shard_id: str) -> tuple[int, str]:
+    """Rises with each shard that is made: their ids are numbers of equal length."""
+    return len(shard_id), shard_id

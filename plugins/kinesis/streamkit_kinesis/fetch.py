@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
-from streamkit.errors import BrokerError, PositionExpiredError, PositionInvalidError
+from streamkit.errors import BrokerError, BrokerUnavailableError, PositionExpiredError, PositionInvalidError
 from streamkit.model import Partition
 from streamkit.plugin import AdapterContext
 from streamkit_kinesis.client import Answer, KinesisClient
@@ -19,6 +19,7 @@ from streamkit_kinesis.ends import Ends
 from streamkit_kinesis.errors import BROKER, SDK_ERRORS, broker_error, code_of, translated
 from streamkit_kinesis.parser import RawRecord, records_of
 from streamkit_kinesis.record import Unpacker
+from streamkit_kinesis.room import RECORD_OVERHEAD_BYTES, USER_RECORD_OVERHEAD_BYTES
 from streamkit_kinesis.shards import child_of
 from streamkit_kinesis.streams import StreamBook, StreamInfo, check_incarnation, required, stream_argument
 
@@ -59,19 +60,26 @@ class Fetch:
         self._context = context
         self._out_of_range = out_of_range
 
-    def read(self, request: Request, opened: Callable[[str], None]) -> Fetched:
-        """Make it; `opened` is told of a new iterator, so that a read that fails with it need not get another one.
+    def read(self, request: Request, opened: Callable[[str | None], None]) -> Fetched:
+        """Make it; `opened` is told of a new iterator, so that a read that fails with it need not get another one, or that it is none.
 
         Raises BrokerError; IteratorExpired.
         """
         if request.confirm_end:
             return Fetched(None, is_last=True, children=self._ends.children(request.partition))
-        iterator = request.iterator
-        if iterator is None:
-            iterator = self._open(request)
-            opened(iterator)
-        answer = self._get_records(request, iterator)
-        return self._taken(request, answer)
+        if request.iterator is not None:
+            return self._taken(request, self._get_records(request, request.iterator))
+        iterator = self._open(request)
+        opened(iterator)
+        try:
+            return self._taken(request, self._get_records(request, iterator))
+        except IteratorExpired as error:
+            opened(None)  # another one may be no better, so this is a failure that is counted
+            raise BrokerUnavailableError(
+                f"Kinesis, reading {request.partition}: an iterator had expired as soon as it was there",
+                broker=BROKER,
+                partition=str(request.partition),
+            ) from error
 
     # -- the calls ------------------------------------------------------------------------------------------------
 
@@ -162,6 +170,7 @@ class Fetch:
         if request.own is not None:
             self._check_own(request, records[0])
         fetched.last = records[-1].sequence
+        whole = records
         if request.not_before is not None:
             records = _from(records, request.not_before)
         fetched.past_start = bool(records)
@@ -172,8 +181,14 @@ class Fetch:
         unpacker = Unpacker(partition, out_of_range=self._out_of_range, noticed=noticed)
         received = self._context.unix_time()
         fetched.batch = unpacker.unpack(records, after=request.after, received=received, lag_seconds=lag_seconds)
-        if fetched.batch is not None:
-            fetched.data_bytes = fetched.batch.bytes
+        batch = fetched.batch
+        if batch is not None and batch.is_plain and len(batch) == len(whole):
+            fetched.data_bytes = batch.bytes
+        else:
+            fetched.data_bytes = sum(len(record.data) for record in whole)
+        fetched.weight = fetched.data_bytes + len(whole) * RECORD_OVERHEAD_BYTES
+        if batch is not None and not batch.is_plain:  # its values lie beside the aggregates that they were taken from
+            fetched.weight += batch.bytes + len(batch) * USER_RECORD_OVERHEAD_BYTES
 
     def _check_own(self, request: Request, first: RawRecord) -> None:
         """The checkpoint's own record must come first. The service answers a position that has expired with its oldest record, and

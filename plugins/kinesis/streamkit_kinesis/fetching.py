@@ -21,7 +21,7 @@ from streamkit_kinesis.fetch import Fetch, IteratorExpired, LeftBehindError
 from streamkit_kinesis.outage import Outage
 from streamkit_kinesis.pace import Limits, Pace
 from streamkit_kinesis.portion import portion_of
-from streamkit_kinesis.room import RECORD_OVERHEAD_BYTES, Appetite, Room
+from streamkit_kinesis.room import Appetite, Room
 from streamkit_kinesis.schedule import Schedule
 from streamkit_kinesis.settings import KinesisSettings
 
@@ -91,6 +91,8 @@ class Fetching:
         with self._lock:
             for partition in partitions:
                 self._drop(partition)
+            if not self._cursors:
+                self._outage.answered()  # nobody is asked any more, so nobody would say that it is over
             self._changed.notify()
 
     def _drop(self, partition: Partition) -> None:
@@ -262,10 +264,9 @@ class Fetching:
 
     def _take(self, cursor: Cursor, granted: int, limit: int, began: float, fetched: Fetched) -> None:
         now = self._context.monotonic()
-        weight = fetched.data_bytes + fetched.records * RECORD_OVERHEAD_BYTES
-        fetched.held = weight if fetched.batch is not None else 0
+        fetched.held = fetched.weight if fetched.batch is not None else 0
         cursor.pace.read(began, now, fetched.data_bytes, fetched.records, behind=fetched.behind or fetched.is_last)
-        cursor.appetite.had(fetched.records, weight, limit, behind=fetched.behind)
+        cursor.appetite.had(fetched.records, fetched.weight, limit, behind=fetched.behind)
         cursor.accept(fetched)
         self._room.settle(granted, fetched.held)
 

@@ -88,8 +88,7 @@ class Pace:
         self.due = now + most * (0.5 + self._random() / 2)
 
     def again(self, now: float) -> None:
-        """The iterator was too old, and a new one is needed: soon, but no faster than reads may be."""
-        self._succeeded()
+        """The iterator was too old, and a new one is needed: soon, but no faster than reads may be. No success: it brought nothing."""
         self.due = now + 1 / self.rate
 
     def _succeeded(self) -> None:

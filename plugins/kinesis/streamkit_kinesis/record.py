@@ -142,6 +142,11 @@ class KinesisBatch(Batch):
             self._bytes = sum(map(len, self._values))
         return self._bytes
 
+    @property
+    def is_plain(self) -> bool:
+        """There is no aggregate among them."""
+        return self._subs is None
+
     def values(self) -> Sequence[builtins.bytes]:
         return self._values.copy()
 
@@ -262,7 +267,7 @@ class Unpacker:
             rising = all(map(lt, numbers, islice(numbers, 1, None)))
         else:
             rising = all(before < after for before, after in pairwise(map(int, numbers)))
-        if not rising:
+        if not rising or not (numbers[0].isdecimal() and numbers[-1].isdecimal()):
             raise BrokerUnavailableError(
                 f"{self._partition}: the sequence numbers of an answer do not rise, from {numbers[0]} to {numbers[-1]}",
                 broker="kinesis",

@@ -16,6 +16,8 @@ FIRST_BYTES = 1 << 20
 FIRST_RECORD_BYTES = 1 << 10
 RECORD_OVERHEAD_BYTES = 200
 """What a record costs beside its data: its key, its numbers, and the objects that hold them."""
+USER_RECORD_OVERHEAD_BYTES = 100
+"""The same of a user record that was taken out of an aggregate: an object for its data, and its places in four lists."""
 
 
 class Room:

@@ -13,6 +13,7 @@ from streamkit.engine.checkpoint.leased_calls import Held, LeasedStoreCalls
 from streamkit.engine.ownership.balance import Decisions, View, decide
 from streamkit.engine.ownership.lineage import is_gated
 from streamkit.engine.ownership.looking import Looking
+from streamkit.engine.ownership.naming import owner_name
 from streamkit.engine.ownership.observation import Limits, Observation, expires_next, observed
 from streamkit.engine.ownership.protocol import Owner
 from streamkit.engine.ownership.roster import Roster, Streams
@@ -66,8 +67,7 @@ class LeaseOwnership:
     deals_leases = True
 
     def __init__(self, owner: Owner, calls: LeasedStoreCalls, around: Surroundings) -> None:
-        self.me = f"{around.worker}#{int(around.runtime.random() * 2**32):08x}"
-        """A process that comes back under its old name must not believe to hold what its predecessor held."""
+        self.me = owner_name(around.worker, around.runtime.random())
         self.leases: Sequence[Lease] | None = None
         self._problem: Exception | None = None
         self._owner = owner

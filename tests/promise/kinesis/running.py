@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.promise.kcl.hand_over import Row, lease_rows
-from tests.promise.resharding.streams import client, shards
+from tests.promise.resharding.streams import client
 
 __all__ = ["Line", "Place", "Writer"]
 
@@ -85,8 +85,13 @@ class Place:
             data = f"{name} {verb} {more}".encode()
             self.kinesis.put_record(StreamName=self.stream, PartitionKey="k", ExplicitHashKey=place, Data=data)
 
-    def shards(self) -> list[dict[str, Any]]:
-        return shards(self.kinesis, self.stream)
+    def change(self, operation: str, **more: str) -> None:
+        """A split or a merge, until the stream is active again."""
+        getattr(self.kinesis, operation)(StreamName=self.stream, **more)
+        deadline = time.monotonic() + 20
+        while self.kinesis.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
+            assert time.monotonic() < deadline, f"{operation} takes too long"
+            time.sleep(0.05)
 
     def rows(self) -> dict[str, Row]:
         """The table in the KCL's own columns."""
@@ -107,9 +112,7 @@ class Place:
     def command(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Another command of streamkit, to its end."""
         command = [sys.executable, "-m", "streamkit", *words]
-        return subprocess.run(
-            command, cwd=HERE, env=self._told(variables), capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run(command, cwd=HERE, env=self._told(variables), capture_output=True, text=True, timeout=60, check=False)
 
     def kill(self, name: str) -> int:
         """SIGKILL; the monotonic time of it in nanoseconds."""
@@ -125,6 +128,9 @@ class Place:
         process.popen.send_signal(signal.SIGTERM)
         assert process.popen.wait(40) == 0, self.errors()
         return moment
+
+    def pid(self, name: str) -> int:
+        return self._processes[name].popen.pid
 
     def freeze(self, name: str) -> None:
         self._processes[name].popen.send_signal(signal.SIGSTOP)

@@ -363,3 +363,19 @@ def test_partitions_shows_who_holds_each_lease_and_for_whom_it_is_kept(cli: Comm
         (None, 0, "unowned", "no worker holds its lease"),
     ]
     assert cli("partitions", OWNERSHIP="lease", STORE="memory").out.splitlines()[1].split()[4:6] == ["w1", "1"], "people know the name"
+
+
+def test_partitions_says_of_another_programs_lease_that_it_cannot_be_asked_for(cli: CommandLine) -> None:
+    fill(partitions=1)
+    store = MemoryStore(MemorySettings(), context())
+
+    async def deal() -> None:
+        await store.create([Lease(partition) for partition in MemoryLog.named().partitions("orders")])
+        await store.take(await store.leases(), "ip-10-0-0-1:5f0c")
+
+    asyncio.run(deal())
+    (row,) = json.loads(cli("partitions", "--json", OWNERSHIP="lease", STORE="memory").out)
+    assert (row["owner"], row["state"]) == ("ip-10-0-0-1:5f0c", "behind")
+    assert row["reason"] == (
+        "ip-10-0-0-1:5f0c is another program, such as the KCL, or was: stop it, and workers take it after LEASE_DURATION"
+    )

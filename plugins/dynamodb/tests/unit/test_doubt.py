@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from streamkit_dynamodb.exchange import KclExchange
 from streamkit_dynamodb.settings import DynamoDBSettings
+from streamkit_dynamodb.statements import Retries
 
 from plugins.dynamodb.tests.service import Service, lost
 from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, store_of, taken
 from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Lease, Position, StartPosition
-from streamkit.plugin import Claim
+from streamkit.plugin import Claim, Exported
+from tests.conformance.context import PlainContext
 
 PATIENT = DynamoDBSettings(retry_timeout="1s", table="leases")
 BACK = Checkpoint(PART, StartPosition.at(Position(3)), epoch=1)
@@ -146,5 +151,71 @@ def test_a_claim_whose_answer_was_lost_is_made_again_once_the_kcl_has_taken_it()
         claim = await a.claim(PART, "a", 0)
         assert service.items[SHARD]["leaseOwner"] == {"S": "a"}
         assert await save(a, after(1), claim.grant) == claim.grant
+
+    run(test)
+
+
+# -- what is given back to the KCL --------------------------------------------------------------------------------------
+
+
+def given(service: Service, place: StartPosition) -> Exported:
+    """`checkpoints export --to kcl --table leases`."""
+
+    async def write() -> Exported:
+        context = PlainContext(broker="kinesis", group="g")
+        context.streams = ("s",)
+        exchange = KclExchange(DynamoDBSettings(), context, lambda settings, table: service)
+        exchange._retries = Retries(time.monotonic, 10.0, pause=lambda seconds: None)
+        try:
+            return await exchange.write("leases", [Lease(PART, checkpoint=Checkpoint(PART, place))])
+        finally:
+            await exchange.close()
+
+    return asyncio.run(write())
+
+
+@pytest.mark.parametrize("is_there", [False, True], ids=["new row", "row of before"])
+def test_a_row_that_was_given_to_the_kcl_is_not_somebody_elses_because_the_answer_was_lost(is_there: bool) -> None:
+    service = Service()
+    if is_there:
+        given(service, StartPosition.after(Position(1)))
+    service.after = [lambda name: None, lambda name: None, lambda name: _fail()]
+    given(service, StartPosition.after(Position(2, 1)))
+    assert (service.items[SHARD]["checkpoint"], service.items[SHARD]["checkpointSubSequenceNumber"]) == ({"S": "2"}, {"N": "1"})
+    assert service.items[SHARD]["leaseCounter"] == {"N": "1" if is_there else "0"}
+
+
+def test_a_row_that_the_kcl_has_taken_while_it_was_given_is_told() -> None:
+    service = Service()
+    given(service, StartPosition.after(Position(1)))
+    service.before = [lambda name: None, lambda name: None, lambda name: kcl_takes(service)]
+    with pytest.raises(FencedError, match="somebody has changed"):
+        given(service, StartPosition.after(Position(2)))
+    service.after = [lambda name: None, lambda name: None, _lost_and_taken(service)]
+    with pytest.raises(FencedError, match="somebody has changed"):
+        given(service, StartPosition.after(Position(2)))
+
+
+def test_rows_that_stay_in_the_table_beside_what_is_given_are_named() -> None:
+    """The KCL would read a shard again that streamkit has finished, and whose row it has removed."""
+    service = Service()
+    given(service, StartPosition.after(Position(1)))
+    old, done = SHARD.replace("0", "8"), SHARD.replace("0", "9")
+    service.items[old] = {**service.items[SHARD], "leaseKey": {"S": old}}
+    service.items[done] = {**service.items[SHARD], "leaseKey": {"S": done}, "checkpoint": {"S": "SHARD_END"}}
+    (remark,) = given(service, StartPosition.after(Position(2))).remarks
+    assert remark.startswith(f"{old}: in the table, and not of this group any more")
+    assert service.items[old]["checkpoint"] == {"S": "1"}
+
+
+def test_what_streamkit_has_once_kept_in_that_table_does_not_count_again() -> None:
+    """A start at a time is TRIM_HORIZON to the KCL, as any other one that it has no word for."""
+
+    async def test(service: Service, a: Any, b: Any) -> None:
+        await a.create([Lease(PART, checkpoint=Checkpoint(PART, StartPosition.at_time(datetime(2030, 1, 1, tzinfo=UTC))))])
+        await asyncio.to_thread(given, service, StartPosition.EARLIEST)
+        (lease,) = await b.leases()
+        assert lease.checkpoint is not None
+        assert lease.checkpoint.at == StartPosition.EARLIEST
 
     run(test)

@@ -549,7 +549,11 @@ def test_a_listing_whose_pages_lie_far_apart_is_none() -> None:
             a.context.now += 1.5
 
         service.before = [slow] * 3
-        with pytest.raises(StoreThrottledError, match="4 rows took"):
+        with pytest.raises(StoreThrottledError, match="4 rows on several pages took"):
+            await a.leases()
+        service.page = 4
+        service.before = [slow] * 2
+        with pytest.raises(StoreThrottledError, match="5 rows on several pages took"):  # the last page is one of them
             await a.leases()
         service.page = 10
         service.before = [slow] * 2
