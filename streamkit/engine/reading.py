@@ -18,7 +18,7 @@ from streamkit.errors import BrokerError, BrokerUnavailableError, PositionInvali
 from streamkit.model import Batch, Partition, StartPosition
 from streamkit.plugin import Assigned, Budget, CaughtUp, Ended, Event, Failed, Idle, Lost, Membership, Reader, Revoked
 
-__all__ = ["Reading"]
+__all__ = ["WENT_ON", "Reading"]
 
 T = TypeVar("T")
 Command = Callable[[], Awaitable[None]]
@@ -31,6 +31,8 @@ PATIENCE_SECONDS = 0.05
 """How long a full partition may hold up the others before it is paused: a pause throws away what the client has prefetched."""
 LONG_PATIENCE_SECONDS = 1.0
 """The same when all are full: resuming them all costs a Kafka client up to a second, so it must be worth it."""
+WENT_ON = "records that were gone before they were read, reading went on behind them: NOT processed"
+"""What is counted and logged then, once for each such place: nobody knows how many they were."""
 MAX_REOPENINGS = 3
 BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 10.0
@@ -48,6 +50,7 @@ class Reading:
         max_batch: int,
         post: Callable[[Event], None],
         report: Callable[[str, BaseException], None],
+        noticed: Callable[[Partition, str, int], None],
     ) -> None:
         self.records = 0
         """Records handed to workers so far."""
@@ -58,6 +61,7 @@ class Reading:
         self._max_batch = max_batch
         self._post = post
         self._report = report
+        self._noticed = noticed
         self._commands: Mailbox[tuple[Command, Promise[Any]]] = Mailbox(carrier.signal())
         self._workers: dict[Partition, Worker] = {}
         self._gone: set[Partition] = set()
@@ -336,6 +340,7 @@ class Reading:
             return
         if event.resume is not None:
             self._report(f"{event.partition} goes on from {event.resume}: records in between were NOT processed", event.error)
+            self._noticed(event.partition, WENT_ON, 1)
             worker.go_on_from(event.resume)
             await self._open(event.partition, event.resume)
         elif event.error.retryable:

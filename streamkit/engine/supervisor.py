@@ -159,7 +159,8 @@ class Supervisor:
         self._reading_carrier = runtime.thread("reading") if reader.blocking else runtime.io
         at_once = poll_records(settings)
         pressure = Pressure(max_batch=at_once, max_in_flight=settings.max_in_flight, max_bytes=settings.max_in_flight_bytes)
-        self._reading = Reading(reader, self._reading_carrier, runtime, pressure, at_once, self._post_event, self._post_problem)
+        told = self._post_event, self._post_problem, parts.observer.on_noticed
+        self._reading = Reading(reader, self._reading_carrier, runtime, pressure, at_once, *told)
         self._ownership, calls = Dealing(parts, runtime, self, self._discovery, self._reading, self._task_ended).begin(store, own)
         self._checkpointer = Checkpointer(
             runtime,

@@ -21,10 +21,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamkit.builtin.memory import MemoryLog
-from tests.docs.pages import DOCS, EXAMPLES, SNIPPETS, blocks, environment, variables_of
+from tests.docs.pages import DOCS, EXAMPLES, ROOT, SNIPPETS, Block, blocks, environment, variables_of
 
 if TYPE_CHECKING:
+    from streamkit_sandbox.dynamodb import DynamoDBServer
     from streamkit_sandbox.kafka import KafkaServer
+    from streamkit_sandbox.kinesis import KinesisServer
 
 FIRST = EXAMPLES / "01_first_processor"
 SCRIPTS = {"health": 0, "leases": 0, "lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0, "prepared": 0}
@@ -190,6 +192,37 @@ def test_the_same_first_py_runs_on_kafka_with_both_protocols_by_variables_alone(
         assert first.stdout.splitlines() == ORDERS, first.stderr
         again = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **variables)
         assert (again.stdout, again.returncode) == ("", 0), again.stderr
+
+
+@pytest.fixture
+def aws(kinesis_server: KinesisServer, dynamodb_server: DynamoDBServer) -> dict[str, str]:
+    """What the sandbox prints for boto3, without streamkit's own variables: these are the examples' affair."""
+    printed = kinesis_server.settings() | dynamodb_server.settings()
+    return {name: value for name, value in printed.items() if not name.startswith("STREAMKIT_")}
+
+
+@pytest.mark.integration
+def test_the_same_first_py_runs_on_kinesis_by_variables_alone(aws: dict[str, str], tmp_path: Path) -> None:
+    filled = run(FIRST / "fill_kinesis.py", folder=tmp_path, **aws)
+    assert filled.returncode == 0, filled.stderr
+    variables = variables_of((FIRST / "kinesis.env").read_text("utf-8")) | aws
+    first = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **variables)
+    assert first.stdout.splitlines() == ORDERS, first.stderr
+    again = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **variables)
+    assert (again.stdout, again.returncode) == ("", 0), again.stderr
+
+    # The blocks of the README, one after the other as a reader pastes them: from Kafka to Kinesis by three variables.
+    kafka, kinesis = (exported(block) for block in blocks("bash", pages=[ROOT / "README.md"]) if "export STREAMKIT_" in block.text)
+    assert len(kinesis) == 3
+    local = aws | {"STREAMKIT_STOP": "at_end"}
+    from_readme = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **kafka | kinesis | local)
+    assert from_readme.stdout.splitlines() == ORDERS, from_readme.stderr
+
+
+def exported(block: Block) -> dict[str, str]:
+    """The variables that its lines with `export` set."""
+    lines = [line for line in block.text.splitlines() if line.startswith("export ")]
+    return dict(word.split("=", 1) for line in lines for word in line.split()[1:])  # type: ignore[misc]  # pairs
 
 
 def test_the_command_of_the_readme_runs_first_py_and_drains_at_sigterm() -> None:

@@ -62,6 +62,7 @@ TENURE = "engine/ownership/tenure.py"
 LEVEL = "tests/unit/engine/ownership/test_balance.py::"
 BY_LEASE = "tests/promise/test_promise_4_leases.py::"
 HANGING = "tests/promise/test_promise_4_hanging.py::"
+ANOTHER = "tests/promise/test_promise_4_another_program.py::"
 ONE_GROUP = "tests/promise/test_promise_4_one_group.py::"
 STOP = "tests/promise/test_promise_1_stop.py::"
 STOPPING = "engine/stopping.py"
@@ -544,6 +545,20 @@ MUTANTS = (
         "return len(view.rows) if most is None else max(0, most - len(view.held))",
         "return len(view.rows)",
         (LEVEL + "test_never_more_than_max_partitions", BY_LEASE + "test_no_worker_takes_more_than_its_max_partitions"),
+    ),
+    Mutant(
+        "another program is asked for nothing",
+        LEASE,
+        "unaskable={row.owner for row in rows if is_another_program(row.owner)},",
+        "",
+        (ANOTHER + "test_workers_beside_another_program_level_what_they_have_among_themselves",),
+    ),
+    Mutant(
+        "what another program has is told",
+        "engine/health.py",
+        "for lease in self._of_another_program():",
+        "for lease in ():",
+        (ANOTHER + "test_a_lease_of_another_program_is_told_by_health_and_makes_nothing_red",),
     ),
     Mutant(
         "a child is not taken before its parents have ended",
@@ -1651,7 +1666,21 @@ MUTANTS = (
         "self.newest, self.begins = batch.last, None",
         (READING + "test_the_reader_is_told_when_the_record_of_its_start_was_written",),
     ),
-    # -- 8: refusals
+    Mutant(
+        "what was gone before it was read is counted, not only logged",
+        "engine/reading.py",
+        "            self._noticed(event.partition, WENT_ON, 1)\n",
+        "",
+        (READING + "test_failed_with_a_place_to_resume_goes_on_there_and_says_so",),
+    ),
+    # -- 8: what is printed, and refusals
+    Mutant(
+        "what a setting of an adapter means for the promise stands in the contract",
+        "assembly/parts.py",
+        "store_capabilities=capabilities, terms=terms)",
+        "store_capabilities=capabilities)",
+        (EIGHT + "test_a_setting_that_gives_up_records_has_its_line[earliest]",),
+    ),
     Mutant(
         "a checkpoint of another incarnation is refused",
         FENCING,

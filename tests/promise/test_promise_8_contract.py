@@ -6,10 +6,12 @@ from typing import Literal
 
 import pytest
 
+from streamkit.app import App
 from streamkit.engine.contract import contract
+from streamkit.engine.runtime import ThreadRuntime
 from streamkit.errors import ConfigurationError, UnsupportedError
-from streamkit.model import Capabilities
-from streamkit.processing import Facts
+from streamkit.model import Capabilities, Record
+from streamkit.processing import Context, Facts, record_processor
 from streamkit.settings import Settings
 from tests.promise.targets import noting
 from tests.promise.world import STREAM, MemoryWorld
@@ -186,3 +188,19 @@ def test_the_contract_of_leases_says_among_whom_and_for_how_long() -> None:
         "fencing      sqlite refuses the checkpoints of an older owner, among processes of one host; a worker that cannot renew begins "
         "no call after 8s" in lines
     )
+
+
+@pytest.mark.parametrize("setting", ["halt", "earliest"])
+def test_a_setting_that_gives_up_records_has_its_line(setting: str) -> None:
+    @record_processor
+    def handle(record: Record, context: Context) -> None: ...
+
+    runtime = ThreadRuntime()
+    try:
+        kafka = {"bootstrap_servers": "localhost:9092", "on_expired": setting}
+        assembled = App(handle, broker="kafka", stream="orders", group="billing", kafka=kafka).assemble(runtime)
+        assembled.stop()
+    finally:
+        runtime.stop()
+    line = "expired      a partition whose checkpoint Kafka does not keep any more goes on at its oldest record; logged and counted"
+    assert (line in assembled.contract.splitlines()) == (setting == "earliest")

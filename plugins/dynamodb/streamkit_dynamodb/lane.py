@@ -24,13 +24,13 @@ class Lane:
         self._name = name
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._is_closed = False
+        self._is_closing = False
 
     async def call(self, function: Callable[..., T], *args: object) -> T:
-        """Run it on the thread. Whoever waits may be cancelled; the call is not. Raises StoreUnavailableError once it was closed: a
-        thread that began after that would never end."""
-        if self._is_closed:
-            raise StoreUnavailableError("the table is closed")
+        """Run it on the thread. Whoever waits may be cancelled; the call is not. Raises StoreUnavailableError while it is
+        being closed: nobody would end the thread that it began."""
+        if self._is_closing:
+            raise StoreUnavailableError("the table is being closed")
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
@@ -50,15 +50,18 @@ class Lane:
 
     async def close(self) -> None:
         """End the thread, after what was asked of it."""
-        self._is_closed = True
         if self._thread is not None:
             thread, self._thread = self._thread, None
             loop = asyncio.get_running_loop()
             ended: asyncio.Future[None] = loop.create_future()
-            self._jobs.put(lambda: _tell(loop, ended, lambda: ended.set_result(None)))
-            self._jobs.put(None)
-            await ended
-            thread.join()
+            self._is_closing = True
+            try:
+                self._jobs.put(lambda: _tell(loop, ended, lambda: ended.set_result(None)))
+                self._jobs.put(None)
+                await ended
+                thread.join()
+            finally:
+                self._is_closing = False
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:

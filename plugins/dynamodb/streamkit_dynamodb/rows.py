@@ -65,7 +65,9 @@ MANAGED = frozenset((OWNER, COUNTER, SWITCHES, PARENTS, CHILDREN, LOW, HIGH, STR
 """What a write of a row may change. Requests are written by others, and never with a row."""
 
 TIME_IS_ELSEWHERE = "the KCL's start at a time is not in the table: begins at the earliest record"
-NEVER_CHECKPOINTED = "the KCL began at LATEST and has never checkpointed: begins a minute before the lease is taken, and skips what is older"
+NEVER_CHECKPOINTED = (
+    "the KCL began at LATEST and has never checkpointed: begins a minute before the lease is taken, and skips what is older"
+)
 HELD_BY_ANOTHER = "another program, such as the KCL, has its lease: taken when that has been silent for LEASE_DURATION"
 
 NOTHING = Partition("", "")
@@ -171,12 +173,13 @@ class Rows:
         text = _own_text(item, bare)
         partition = _partition(bare, item, about, text)
         checkpoint = self._checkpoint(partition, item, text)
+        owner = _text(item, OWNER) or _text(item, CHECKPOINT_OWNER)  # of a row that is handed over by the KCL 3: not free
         row = fencing.Row(
             epoch=_epoch(item) if _has_grant(item) else version,
-            owner=_text(item, OWNER) or _text(item, CHECKPOINT_OWNER),  # of a row that is handed over by the KCL 3: not free
+            owner=owner,
             checkpoint=checkpoint,
             version=version,
-            handover_to=_text(item, HANDOVER),
+            handover_to=_text(item, HANDOVER) if _has_grant(item) or not owner else "",  # else it was asked of the owner before
             fruitless_claims=int(item[FRUITLESS]["N"]) if FRUITLESS in item else 0,
             partition=partition,
         )

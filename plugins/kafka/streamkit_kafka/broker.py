@@ -34,6 +34,12 @@ class KafkaBroker(GroupBroker[KafkaSettings]):
         assert self._opened is not None, "open() comes first"
         return self._opened
 
+    def terms(self) -> Sequence[tuple[str, str]]:
+        """What gives up records, if it is set."""
+        if self.settings.on_expired == "halt":
+            return ()
+        return (("expired", "a partition whose checkpoint Kafka does not keep any more goes on at its oldest record; logged and counted"),)
+
     async def open(self) -> None:
         """As the contract says. A misspelt librdkafka setting is found here, before anything joins a group."""
         self._opened = await self.blocking(self._connect)

@@ -24,6 +24,8 @@ Answer = Mapping[str, Any]
 """What a call answers: JSON as boto3 has read it. Who takes a key from it says what is true if it is missing."""
 
 CONNECT_SECONDS = 5.0
+REGION_VARIABLES = ["AWS_DEFAULT_REGION", "AWS_REGION"]
+"""boto3 by itself looks at the first one alone; the second one is what other SDKs, containers and Lambda give."""
 CONTROL_ATTEMPTS = 4
 """Of questions about streams and shards, with boto3's own back-off in between."""
 
@@ -80,7 +82,7 @@ class AskingAgain:
 
 def new_session(settings: KinesisSettings) -> boto3.Session:
     """A session of our own, whose parser refuses answers that are cut. Nobody else's boto3 is changed by that."""
-    session = botocore.session.get_session()
+    session = botocore.session.get_session({"region": ("region", REGION_VARIABLES, None, None)})
     factory = fast_parser_factory() if settings.parser == "fast" else strict_parser_factory()
     session.register_component("response_parser_factory", factory)
     return boto3.Session(botocore_session=session, region_name=settings.region)

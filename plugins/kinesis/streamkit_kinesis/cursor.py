@@ -45,7 +45,7 @@ class Request:
     """Everything that arrived before this (unix time) has been read; None: nothing has come since the start."""
     limit: int
     confirm_end: bool
-    """The shard has brought its last record: only its children are asked for."""
+    """It looks as if the shard had brought its last record: that is looked at once more, and its children are asked for."""
 
 
 @dataclass(slots=True)
@@ -187,6 +187,7 @@ class Cursor:
         self._iterator = fetched.next_iterator
         if not fetched.is_last:
             self.doubtful_since = None
+            self._confirm_end = False
         if fetched.records:
             self._accepted = fetched.last
             self._own_seen = True

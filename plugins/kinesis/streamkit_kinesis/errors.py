@@ -27,8 +27,8 @@ __all__ = ["BROKER", "SDK_ERRORS", "broker_error", "code_of", "translated", "tra
 
 BROKER = "kinesis"
 
-SDK_ERRORS = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError)
-"""Everything that a call of boto3 raises."""
+SDK_ERRORS = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, RuntimeError)
+"""Everything that a call of boto3 raises; RuntimeError where credentials have expired again as soon as they were renewed."""
 
 _THROTTLED = {
     "KMSThrottlingException",
@@ -145,8 +145,10 @@ def _of_client(error: Exception, doing: str, partition: str) -> StreamkitError:
     """What boto3 says by itself: there was no answer, or nothing could be asked."""
     text = f"Kinesis, {doing}: {error}"
     if isinstance(error, _NO_ADDRESS):
-        return ConfigurationError(text, setting="STREAMKIT_KINESIS__REGION", fix="set it, or AWS_REGION, to the stream's region")
-    if isinstance(error, _NO_CREDENTIALS):
+        return ConfigurationError(
+            text, setting="STREAMKIT_KINESIS__REGION", fix="set it, or AWS_DEFAULT_REGION, or AWS_REGION, or a profile's region"
+        )
+    if isinstance(error, _NO_CREDENTIALS) or (isinstance(error, RuntimeError) and "redentials" in str(error)):
         return AccessDeniedError(text, missing="credentials", broker=BROKER, partition=partition, fix=_CREDENTIALS_FIX)
     if isinstance(error, sdk.SSLError):
         fix = "AWS_CA_BUNDLE names the authorities that are trusted"

@@ -21,7 +21,7 @@ class KinesisSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     endpoint_url: str | None = Field(default=None, description="Another address of the service: a local server, a VPC endpoint.")
-    region: str | None = Field(default=None, description="AWS region; unset: boto3's own chain (AWS_REGION, profile).")
+    region: str | None = Field(default=None, description="AWS region; unset: AWS_DEFAULT_REGION, AWS_REGION, or the profile's.")
     request_timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long one call to the service may stay without an answer before it has failed."
     )

@@ -82,7 +82,7 @@ class StreamBook:
         Raises StreamGoneError if it does not exist or is being deleted, BrokerUnavailableError while it is being made.
         """
         if (known := self._known.get(stream)) is not None and self._age(known) < max_age_seconds:
-            return known
+            return _usable(known)
         with self._asking:
             if (known := self._known.get(stream)) is None or self._age(known) >= max_age_seconds:
                 known = self._known[stream] = self._describe(stream)

@@ -8,6 +8,10 @@ from typing import Any
 import botocore.session
 from botocore.awsrequest import AWSResponse
 from botocore.config import Config
+from botocore.loaders import create_loader
+
+LOADER = create_loader()
+"""One for all clients: to read the description of the service takes longer than most tests."""
 
 
 class _Body:
@@ -23,6 +27,7 @@ class Canned:
 
     def __init__(self, factory: object | None = None, *, service: str = "kinesis") -> None:
         session = botocore.session.Session()
+        session.register_component("data_loader", LOADER)
         if factory is not None:
             session.register_component("response_parser_factory", factory)
         self.client: Any = session.create_client(

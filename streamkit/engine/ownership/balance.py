@@ -38,6 +38,8 @@ class View:
     """Their parents have not ended."""
     busy: Collection[Partition] = ()
     """Not for us just now: an earlier call still runs here, or the release is under way."""
+    unaskable: Collection[str] = ()
+    """Owners that are other programs: they never answer."""
     is_announced: bool = True
     """The rows name us: as an owner, or as one who has asked."""
     is_known: bool = True
@@ -172,7 +174,7 @@ def _asks(view: View, table: _Table, gained: int, room: int) -> tuple[Lease, ...
     askable = {
         worker: [lease for lease in leases if not lease.handover_to and lease.partition not in view.busy]
         for worker, leases in table.owned.items()
-        if worker != view.me
+        if worker != view.me and worker not in view.unaskable
     }
     asked: list[Lease] = []
     while len(asked) < room:

@@ -13,7 +13,7 @@ from streamkit.engine.checkpoint.leased_calls import Held, LeasedStoreCalls
 from streamkit.engine.ownership.balance import Decisions, View, decide
 from streamkit.engine.ownership.lineage import is_gated
 from streamkit.engine.ownership.looking import Looking
-from streamkit.engine.ownership.naming import owner_name
+from streamkit.engine.ownership.naming import is_another_program, owner_name
 from streamkit.engine.ownership.observation import Limits, Observation, expires_next, observed
 from streamkit.engine.ownership.protocol import Owner
 from streamkit.engine.ownership.roster import Roster, Streams
@@ -239,6 +239,7 @@ class LeaseOwnership:
             held=held,
             giving=self._giving & held,
             gated={row.partition for row in rows if is_gated(row, by_partition)},
+            unaskable={row.owner for row in rows if is_another_program(row.owner)},
             busy={row.partition for row in rows if row.partition in self._tenure.releasing or self._owner.is_occupied(row.partition)},
             is_announced=is_announced,
             is_known=self._known_at is not None and now >= self._known_at,

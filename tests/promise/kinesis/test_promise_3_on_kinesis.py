@@ -1,4 +1,4 @@
-"""Promise 3 on Kinesis and DynamoDB: order in a shard, through an aggregate that was left in its middle, and through a split and a merge."""
+"""Promise 3 on Kinesis and DynamoDB: order in a shard, through an aggregate left in its middle, and through a split and a merge."""
 
 from __future__ import annotations
 

@@ -31,7 +31,8 @@ def test_the_contract_of_kinesis_with_dynamodb() -> None:
         "consume      orders from kinesis, as group billing",
         "checkpoints  automatic, every 5s, and before revoke, end and stop; kept by dynamodb",
         "ownership    leases in dynamodb, level among all hosts; who is silent for 10s loses them, and a hand-over takes at most 30s",
-        "fencing      dynamodb refuses the checkpoints of an older owner, among all hosts; a worker that cannot renew begins no call after 8s",
+        "fencing      dynamodb refuses the checkpoints of an older owner, among all hosts; a worker that cannot renew begins no call "
+        "after 8s",
         "expired      a shard whose checkpoint's record is not kept any more goes on at its oldest record; logged and counted",
         "aggregates   taken apart; records in them whose keys belong to another shard are DROPPED there, logged and counted",
     ):

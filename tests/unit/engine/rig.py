@@ -35,6 +35,9 @@ class Notes(Observer):
     def on_ended(self, partition: Partition, epoch: int) -> None:
         self.events.append(("ended", epoch))
 
+    def on_noticed(self, partition: Partition, what: str, records: int) -> None:
+        self.events.append(("noticed", what))
+
     def on_checkpointed(self, checkpoint: Checkpoint) -> None:
         self.events.append(("checkpointed", checkpoint.at.position))
 

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from streamkit.engine.reading import WENT_ON
 from streamkit.errors import AccessDeniedError, BrokerUnavailableError, StreamGoneError, ThrottledError
 from streamkit.model import Batch, Partition, Position, Record, StartPosition
 from streamkit.plugin import CaughtUp, Ended, Failed, Idle, NewRecord, Revoked
@@ -110,13 +111,16 @@ def test_opening_that_fails_for_a_while_is_tried_again() -> None:
 
 
 def test_failed_with_a_place_to_resume_goes_on_there_and_says_so() -> None:
-    with Harness(failing({})) as h:
+    """In the log, and counted: no setting passes records in silence."""
+    notes = Notes()
+    with Harness(failing({}), observer=notes) as h:
         h.deliver(b"0")
         h.write(*[b"%d" % n for n in range(1, 6)])
         h.script.events.append(Failed(P0, StreamGoneError("expired"), resume=StartPosition.at(Position(4))))
         h.settle()
         assert values(h) == [b"0", b"4", b"5"]
         assert any("NOT processed" in problem for problem in h.problems)
+        assert notes.named("noticed") == [WENT_ON]
 
 
 def test_after_a_resume_a_passing_error_goes_on_from_there_and_from_nowhere_else() -> None:

@@ -39,13 +39,17 @@ class Quiet(Reader):
         return [Idle(0.001)]
 
 
+def nobody(*told: object) -> None:
+    """Is told of problems, and does nothing."""
+
+
 class Rig:
     def __init__(self, runtime: ThreadRuntime) -> None:
         self.reader = Quiet()
         self.carrier: Carrier = runtime.thread("reading")
         self.revoked: list[Event] = []
         pressure = Pressure(max_batch=1, max_in_flight=1, max_bytes=1024)
-        self.reading = Reading(self.reader, self.carrier, runtime, pressure, 1, self.revoked.append, lambda subject, error: None)
+        self.reading = Reading(self.reader, self.carrier, runtime, pressure, 1, self.revoked.append, nobody, nobody)
         self.over: Promise[BaseException | None] = Promise()
         self.carrier.spawn("reading", self.reading.run(), self.over.resolve)
 

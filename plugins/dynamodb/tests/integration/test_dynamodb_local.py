@@ -337,3 +337,32 @@ def test_a_worker_without_the_server_says_so_and_goes_on_when_it_is_back(table: 
             if name.startswith("AWS_"):
                 monkeypatch.setenv(name, value)
         asyncio.run(test(server))
+
+
+@pytest.mark.parametrize("name", ["a.b-c_D.9", "-.-", "9", "x" * 255], ids=["all signs", "signs alone", "a digit", "the longest"])
+def test_a_table_may_have_any_name_that_the_service_allows(name: str, client: Any, dynamodb_server: DynamoDBServer) -> None:
+    """Every statement has it in quotes; and what an operator and a worker write without an owner goes through as well."""
+    name = name if len(name) >= 3 else name * 3
+
+    async def test() -> None:
+        store = store_at(dynamodb_server.endpoint_url, name)
+        await store.open()
+        (shard,) = shards(1)
+        await store.create([Lease(shard)])
+        (claim,) = await store.take(await store.leases(), "w")
+        assert isinstance(claim, Claim)
+        done = Checkpoint(shard, StartPosition.after(Position(7)), owner="w")
+        assert list(await store.save([(done, claim.grant)])) == [claim.grant]
+        await store.overwrite(Checkpoint(shard, StartPosition.after(Position(3))))
+        (lease,) = await store.leases()
+        assert (lease.owner, str(lease.checkpoint and lease.checkpoint.at)) == ("", "after 3")
+        assert isinstance((await store.renew([(shard, claim.grant)]))[0], FencedError)
+        again = await store.claim(shard, "w", 0)
+        assert list(await store.renew([(shard, again.grant)])) == [again.grant]
+        await store.delete([shard])
+        assert list(await store.list()) == []
+        await store.remove(await store.leases())
+        assert list(await store.leases()) == []
+        await store.close()
+
+    asyncio.run(test())

@@ -17,7 +17,7 @@ from plugins.dynamodb.tests.service import Service, lost
 from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, store_of, taken
 from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Lease, Position, StartPosition
-from streamkit.plugin import Claim, Exported
+from streamkit.plugin import Claim, Exported, Foreign
 from tests.conformance.context import PlainContext
 
 PATIENT = DynamoDBSettings(retry_timeout="1s", table="leases")
@@ -155,6 +155,23 @@ def test_a_claim_whose_answer_was_lost_is_made_again_once_the_kcl_has_taken_it()
     run(test)
 
 
+def test_what_was_asked_of_an_owner_is_not_asked_of_the_kcl_that_has_taken_it() -> None:
+    """It leaves our column as it is. Whoever has asked would take the lease by force, since nobody answers."""
+
+    async def test(service: Service, a: Any, b: Any) -> None:
+        await taken(a)
+        (lease,) = await b.leases()
+        assert await b.request_handover(lease, "b")
+        assert [one.handover_to for one in await b.leases()] == ["b"]
+        kcl_takes(service)
+        assert [(one.owner, one.handover_to) for one in await b.leases()] == [("kcl-1", "")]
+        (claim,) = await b.take(await b.leases(), "b")
+        assert isinstance(claim, Claim)
+        assert [(one.owner, one.handover_to) for one in await b.leases()] == [("b", "")]
+
+    run(test)
+
+
 # -- what is given back to the KCL --------------------------------------------------------------------------------------
 
 
@@ -219,3 +236,28 @@ def test_what_streamkit_has_once_kept_in_that_table_does_not_count_again() -> No
         assert lease.checkpoint.at == StartPosition.EARLIEST
 
     run(test)
+
+
+def test_a_table_of_stopped_workers_may_be_listed_as_slowly_as_it_likes() -> None:
+    """Nothing of it is removed meanwhile; and it may be larger than its read capacity."""
+    service = Service()
+    for number in range(5):
+        key = f"shardId-{number:012}"
+        service.items[key] = {"leaseKey": {"S": key}, "checkpoint": {"S": "1"}, "leaseCounter": {"N": "1"}}
+    service.page = 2
+
+    async def read() -> Foreign:
+        context = PlainContext(broker="kinesis", group="g")
+        context.streams = ("s",)
+        exchange = KclExchange(DynamoDBSettings(), context, lambda settings, table: service)
+
+        def slow(name: str) -> None:
+            context.now += 30.0
+
+        service.before = [slow] * 4
+        try:
+            return await exchange.read("leases", [PART], StartPosition.EARLIEST)
+        finally:
+            await exchange.close()
+
+    assert len(asyncio.run(read()).checkpoints) == 5

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from streamkit_dynamodb.rows import NEVER_CHECKPOINTED
 from streamkit_dynamodb.settings import DynamoDBSettings
 from streamkit_dynamodb.store import DynamoDBStore
 
@@ -289,6 +290,8 @@ def test_a_start_at_latest_that_the_kcl_left_is_a_time_from_the_take_on() -> Non
             (lease,) = await a.leases()
             assert lease.checkpoint is not None
             assert lease.checkpoint.at == StartPosition.LATEST
+            assert isinstance(a.context, PlainContext)
+            assert (PART, NEVER_CHECKPOINTED, 1) in a.context.told, "nothing is skipped that nobody is told of"
             if how == "take":
                 (claim,) = await a.take([lease], "a")
             else:

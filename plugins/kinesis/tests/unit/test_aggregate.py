@@ -27,6 +27,7 @@ def users_of(aggregate: Aggregate | None) -> list[User]:
 
 
 @given(st.lists(users, min_size=1, max_size=20))
+@settings(deadline=None, max_examples=50)
 def test_what_was_packed_comes_out_in_order(packed: list[User]) -> None:
     assert users_of(read_aggregate(aggregate_of(packed))) == packed
 
@@ -117,7 +118,7 @@ def test_frames_that_are_none() -> None:
 
 
 @given(st.lists(users, max_size=8), st.data())
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=80)
 def test_no_bytes_raise_and_what_is_accepted_has_a_key_for_each_record(packed: list[User], data: st.DataObject) -> None:
     """With an MD5 that fits, so that the message itself is what has to be looked through."""
     message = bytearray(message_of(packed)) + b"\0"

@@ -11,7 +11,7 @@ from streamkit_kinesis.fetching import FALSE_END
 
 from plugins.kinesis.tests.aggregates import User, aggregate_of
 from plugins.kinesis.tests.service import NOW, Answer, World, refusal, values_in
-from streamkit.errors import PositionExpiredError
+from streamkit.errors import BrokerError, BrokerUnavailableError, PositionExpiredError, StreamGoneError
 from streamkit.model import Position, StartPosition
 from streamkit.plugin import CaughtUp, Ended, Failed
 
@@ -71,6 +71,33 @@ def test_a_start_at_the_end_of_what_has_not_ended_brings_nothing_and_is_told() -
     (failed,) = [event for event in events if isinstance(event, Failed)]
     assert failed.error.retryable
     assert ("shardId-000000000000", FALSE_END, 1) in world.context.told
+
+
+def without_next(answer: Answer) -> Answer:
+    return {key: value for key, value in answer.items() if key not in ("NextShardIterator", "ChildShards")}
+
+
+def test_that_a_shard_is_closed_does_not_say_that_it_was_read_to_its_end() -> None:
+    world = World(read_records=1)
+    for number in range(3):
+        world.service.put("orders", 0, b"%d" % number)
+    world.service.split("orders", 0)
+    world.service.faults["get_records"] = deque([without_next, without_next])
+    world.add(world.partition())
+    events = world.run(10)
+    assert values_in(events) == [b"0", b"1", b"2"]
+    assert [type(event) for event in events].count(Ended) == 1
+    assert isinstance(events[-1], Ended)
+
+
+@pytest.mark.parametrize(("status", "kind"), [("DELETING", StreamGoneError), ("CREATING", BrokerUnavailableError)])
+def test_what_is_remembered_of_a_stream_that_cannot_be_read_is_said_each_time(status: str, kind: type[BrokerError]) -> None:
+    world = World()
+    world.service.status["orders"] = status
+    for _ in range(2):
+        with pytest.raises(kind):
+            world.book.look_up("orders", 10.0)
+    assert world.service.count("describe_stream_summary") == 1
 
 
 # -- what goes wrong again and again --------------------------------------------------------------------------------
@@ -155,7 +182,7 @@ def test_that_a_busy_shard_has_caught_up_is_said_again_if_it_was_thrown_away() -
 def test_what_an_aggregate_becomes_in_memory_counts_as_read_ahead() -> None:
     world = World()
     for _ in range(3):
-        world.service.put("orders", 0, aggregate_of([User(b"k%d" % (number % 50), b"u" * 20, None) for number in range(20_000)]))
+        world.service.put("orders", 0, aggregate_of([User(b"k%d" % (number % 50), b"u" * 20, None) for number in range(4_000)]))
     world.add(world.partition())
     tracemalloc.start()
     try:

@@ -22,7 +22,7 @@ made = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=80)
 @given(st.lists(made, min_size=1, max_size=4), st.randoms(use_true_random=False))
 def test_each_is_answered_once_in_the_order_of_its_lane(waves, random):
     """Whatever succeeds, is refused for now, or is given up: no call is too large, and no lane has two under way or goes back."""

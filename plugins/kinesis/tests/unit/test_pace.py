@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from streamkit_kinesis.pace import MAX_THROTTLE_SECONDS, SLOWEST, Limits, Pace
 
@@ -17,6 +17,7 @@ answers = st.tuples(st.sampled_from(["read", "empty", "throttled", "failed", "ag
 
 
 @given(st.lists(answers, min_size=20, max_size=60), st.floats(0, 1))
+@settings(deadline=None, max_examples=40)
 def test_no_shard_is_read_more_often_than_allowed_whatever_happens(history: list[tuple[str, int, bool]], chance: float) -> None:
     pace = pace_of(chance)
     begun: list[float] = []

@@ -154,7 +154,7 @@ def shuffled(value: object, chance: random.Random) -> object:
 
 
 @given(answers, unknown, st.randoms(use_true_random=False), st.booleans())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=50)
 def test_any_answer_is_read_as_boto3_reads_it(
     answer: dict[str, object], new: dict[str, object], chance: random.Random, escaped: bool
 ) -> None:
@@ -163,7 +163,7 @@ def test_any_answer_is_read_as_boto3_reads_it(
 
 
 @given(answers, st.data())
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 def test_a_cut_answer_is_an_error_wherever_it_is_cut(answer: dict[str, object], data: st.DataObject) -> None:
     """Also where nothing announces a length: what is no whole JSON is no answer."""
     body = bytes_of(answer)
@@ -180,7 +180,7 @@ def test_a_cut_answer_is_an_error_wherever_it_is_cut(answer: dict[str, object], 
 
 
 @given(answers.filter(lambda answer: bool(answer["Records"])), st.data())
-@settings(deadline=None, max_examples=100)
+@settings(deadline=None, max_examples=80)
 def test_bytes_that_have_changed_give_boto3s_answer_or_an_error_of_ours(answer: dict[str, object], data: st.DataObject) -> None:
     body = bytearray(bytes_of(answer))
     for _ in range(data.draw(st.integers(1, 3))):

@@ -6,6 +6,9 @@ import threading
 import time
 from typing import Any
 
+import pytest
+from streamkit_kinesis import fetching
+
 from plugins.kinesis.tests.service import World, drive, records_in
 from streamkit.plugin import Budget, Event
 
@@ -69,7 +72,8 @@ def test_hundreds_of_shards_are_read_by_a_few_threads_and_each_by_one_at_a_time(
     assert of_threads() == []
 
 
-def test_a_call_that_is_never_answered_holds_up_one_thread_and_not_the_end() -> None:
+def test_a_call_that_is_never_answered_holds_up_one_thread_and_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetching, "CLOSE_SECONDS", 0.2)
     world = World(shards=2, threads=True, read_threads=2)
     Clock(world)
     answered = threading.Event()

@@ -319,7 +319,7 @@ def test_a_denied_read_fails_its_shard_at_once_and_names_the_right() -> None:
 
 def test_an_error_that_nobody_expects_fails_one_shard_and_keeps_the_cause() -> None:
     world = filled(1)
-    world.service.faults["get_records"] = deque([RuntimeError("surprise")])
+    world.service.faults["get_records"] = deque([TypeError("surprise")])
     (failed,) = world.run(1)
     assert isinstance(failed, Failed)
     assert type(failed.error) is BrokerError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
+from pathlib import Path
 
 import pytest
 from botocore import exceptions as sdk
@@ -85,6 +86,8 @@ def test_a_missing_right_is_named_as_the_policy_names_it() -> None:
         (ResponseParserError("no JSON"), BrokerUnavailableError),
         (sdk.NoCredentialsError(), AccessDeniedError),
         (sdk.PartialCredentialsError(provider="env", cred_var="x"), AccessDeniedError),
+        (RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."), AccessDeniedError),
+        (RuntimeError("can't start new thread"), BrokerUnavailableError),
         (sdk.SSLError(endpoint_url="https://x", error="self-signed"), AccessDeniedError),
         (sdk.ParamValidationError(report="x"), BrokerError),
         (sdk.NoRegionError(), ConfigurationError),
@@ -122,6 +125,29 @@ def test_without_a_region_the_start_ends_with_the_setting(monkeypatch: pytest.Mo
     with pytest.raises(ConfigurationError) as caught:
         Clients(KinesisSettings())
     assert caught.value.setting == "STREAMKIT_KINESIS__REGION"
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({"AWS_REGION": "eu-west-1"}, "eu-west-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-2"}, "eu-west-2"),
+        ({}, "eu-west-3"),
+    ],
+)
+def test_the_region_may_be_in_the_environment_or_in_the_profile(
+    variables: dict[str, str], region: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    profile = tmp_path / "config"
+    profile.write_text("[default]\nregion = eu-west-3\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(profile))
+    assert Clients(KinesisSettings()).reading.meta.region_name == region  # type: ignore[attr-defined]
+    assert Clients(KinesisSettings(region="us-east-1")).reading.meta.region_name == "us-east-1"  # type: ignore[attr-defined]
 
 
 def test_an_address_that_is_none_ends_with_the_setting() -> None:

@@ -55,6 +55,15 @@ def test_a_newcomer_that_finds_nothing_free_asks_for_one_and_no_more() -> None:
     assert len(look(owned(("a", 10)), known=False).ask) == 1
 
 
+def test_a_newcomer_asks_whoever_can_be_asked() -> None:
+    """The fullest may be a worker of the KCL, which never answers: those who would give are not passed over for it."""
+    rows = owned(("kcl", 6), ("a", 4))
+    assert look(rows, known=False).ask[0].owner == "kcl", "if nobody knows better"
+    assert [one.owner for one in look(rows, known=False, unaskable={"kcl"}).ask] == ["a"]
+    assert [one.owner for one in look(rows, unaskable={"kcl"}).ask] == ["a", "a"]
+    assert look(owned(("kcl", 10)), known=False, unaskable={"kcl"}) == Decisions()
+
+
 def test_until_all_can_have_seen_it_nothing_more_is_taken() -> None:
     rows = owned((ME, 1), ("", 9))
     assert look(rows, known=False) == Decisions()
