@@ -123,9 +123,7 @@ def open_store(
     name = loaded.settings.broker if of_broker else loaded.settings.store or loaded.settings.broker
     if registry.select(name).store is None:
         stores = ", ".join(plugin.name for plugin in registry.describe() if plugin.store)
-        raise UnsupportedError(
-            f"{name} keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix=f"set it to one of {stores}"
-        )
+        raise UnsupportedError(f"{name} keeps no checkpoints of its own", setting="STREAMKIT_STORE", fix=f"set it to one of {stores}")
     made, context = _make(loaded, registry, runtime, worker, name, "store")
     if not isinstance(made, CheckpointStore) or not isinstance(made, Adapter):
         raise PluginLoadError(f"store {name} is a {type(made).__name__}, which is not an Adapter and a CheckpointStore")

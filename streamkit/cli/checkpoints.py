@@ -89,8 +89,7 @@ def set_checkpoints(
     start = _start(text)
     with connect(config) as connection:
         chosen = _choose(connection.partitions(), wanted)
-        changes = _changes(connection, chosen, start)
-        _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json)
+        _write(connection, lambda: _changes(connection, chosen, start), force=force, dry_run=dry_run, as_json=as_json)
 
 
 @application.command("export", epilog=EXPORT_EXAMPLES)
@@ -142,12 +141,15 @@ def import_checkpoints(
         raise ConfigurationError("it is not said what to import", fix="name a FILE, or a --table with --from")
     read = _read(file) if file is not None and source is None else []
     with connect(config, exchange=source) as connection:
-        stored = {checkpoint.partition: checkpoint for checkpoint in connection.checkpoints()}
-        if source is not None:
-            new = taken_over(connection, source, stored, table=table, file=file, watch=watch, force=force or dry_run)
-        else:
-            new = adopted(read, connection.partitions(), stored)
-        changes = [_Change(stored.get(checkpoint.partition), checkpoint) for checkpoint in new]
+
+        def changes() -> Sequence[_Change]:
+            stored = {checkpoint.partition: checkpoint for checkpoint in connection.checkpoints()}
+            if source is not None:
+                new = taken_over(connection, source, stored, table=table, file=file, watch=watch, force=force or dry_run)
+            else:
+                new = adopted(read, connection.partitions(), stored)
+            return [_Change(stored.get(checkpoint.partition), checkpoint) for checkpoint in new]
+
         _write(connection, changes, force=force, dry_run=dry_run, as_json=as_json, put=store if source is not None else _overwrite)
 
 
@@ -176,7 +178,7 @@ def _overwrite(connection: Connection, checkpoints: Sequence[Checkpoint]) -> Non
 
 def _write(
     connection: Connection,
-    changes: Sequence[_Change],
+    make: Callable[[], Sequence[_Change]],
     *,
     force: bool,
     dry_run: bool,
@@ -187,6 +189,7 @@ def _write(
     refused = None if force else refusal(connection)
     if refused is not None and not dry_run:
         raise refused
+    changes = make()  # after that: a worker that drained meanwhile has saved, and has parked keys perhaps
     if not dry_run:
         put(connection, [change.after for change in changes])
     _show(changes, as_json)

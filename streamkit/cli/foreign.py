@@ -23,7 +23,7 @@ from streamkit.cli.owners import refusal
 from streamkit.engine.parked import still_parked
 from streamkit.errors import ConfigurationError, OwnershipError
 from streamkit.model import Checkpoint, Lease, Partition, StartPosition
-from streamkit.plugin import Exported, Foreign
+from streamkit.plugin import Foreign
 
 __all__ = ["WATCH_SECONDS", "Watch", "export_to", "store", "taken_over"]
 
@@ -152,8 +152,10 @@ def store(connection: Connection, checkpoints: Sequence[Checkpoint]) -> None:
 def export_to(target: str, table: str | None, config: Path | None, *, watch: float, force: bool) -> None:
     """Print the rows of another program, or put them into its table. Raises as `taken_over`."""
     with connect(config, exchange=target) as connection:
-        leases = _exported(connection)
-        made = connection.exchange.export(leases) if table is None else _given(connection, target, leases, table, watch=watch, force=force)
+        if table is not None:
+            _refuse_living(connection, target, table, watch=watch, force=force)
+        leases = _exported(connection)  # after that: a worker that drained meanwhile has saved its last ones
+        made = connection.exchange.export(leases) if table is None else connection.give(table, leases)
     for text in made.remarks:
         remark(text)
     print(made.text, end="")
@@ -203,8 +205,8 @@ def _with_lineage(checkpoint: Checkpoint, lease: Lease | None, listed: Partition
     return Lease(partition, checkpoint=checkpoint)
 
 
-def _given(connection: Connection, target: str, leases: Sequence[Lease], table: str, *, watch: float, force: bool) -> Exported:
-    """Put them into the table. Raises OwnershipError while a worker of ours or of the other program is alive."""
+def _refuse_living(connection: Connection, target: str, table: str, *, watch: float, force: bool) -> None:
+    """Raises OwnershipError while a worker of ours or of the other program is alive, ConfigurationError for our own table."""
     refused = None if force else refusal(connection)
     if refused is not None:
         raise refused
@@ -216,4 +218,3 @@ def _given(connection: Connection, target: str, leases: Sequence[Lease], table: 
             raise ConfigurationError(cause, fix=f"stop the workers, and start those of {target}: they go on with its rows as they are")
         if not force:
             _watched(lambda: connection.foreign(table, partitions), found, target, watch)
-    return connection.give(table, leases)

@@ -547,6 +547,13 @@ MUTANTS = (
         (LEVEL + "test_never_more_than_max_partitions", BY_LEASE + "test_no_worker_takes_more_than_its_max_partitions"),
     ),
     Mutant(
+        "a process that comes back is not its predecessor, whatever its code has seeded",
+        "engine/runtime/production.py",
+        "return self._chance.random()",
+        "return random.random()",
+        ("tests/unit/engine/test_runtime.py::test_code_that_seeds_randomness_for_itself_makes_no_two_processes_alike",),
+    ),
+    Mutant(
         "another program is asked for nothing",
         LEASE,
         "unaskable={row.owner for row in rows if is_another_program(row.owner)},",

@@ -38,7 +38,7 @@ STORE = "dynamodb"
 TABLE = "STREAMKIT_DYNAMODB__TABLE"
 REGION = "STREAMKIT_DYNAMODB__REGION"
 ENDPOINT = "STREAMKIT_DYNAMODB__ENDPOINT_URL"
-CREDENTIALS = "set AWS credentials as boto3 finds them (environment, profile, role), and check that they have not expired"
+CREDENTIALS = "set AWS credentials as boto3 finds them (environment, profile, role); see that they are not expired, and the clock is right"
 
 _THROTTLED = {
     "LimitExceededException",
@@ -96,7 +96,8 @@ def translation(error: Exception, doing: str, table: str) -> StreamkitError:
         )
     if isinstance(error, NoCredentialsError | PartialCredentialsError | ProfileNotFound):
         return AccessDeniedError(f"DynamoDB, {doing}: {error}", missing="AWS credentials", broker=STORE, fix=CREDENTIALS)
-    if isinstance(error, InvalidEndpointDiscoveryConfigurationError | ValueError) and not isinstance(error, ResponseParserError):
+    is_about_endpoint = isinstance(error, ValueError) and not isinstance(error, ResponseParserError) and "endpoint" in str(error).lower()
+    if is_about_endpoint or isinstance(error, InvalidEndpointDiscoveryConfigurationError):
         return ConfigurationError(f"boto3 does not take it: {error}", setting=ENDPOINT, fix="write it as http://host:port")
     kind = "no answer" if isinstance(error, HTTPClientError) else type(error).__name__
     return StoreUnavailableError(f"DynamoDB, {doing} {table!r}: {kind}: {error}")
@@ -112,7 +113,8 @@ def translated(doing: str, table: str) -> Iterator[None]:
     """Raises `translation` of what the calls in it raise."""
     try:
         yield
-    except (ClientError, BotoCoreError, ResponseParserError, OSError, ValueError) as error:
+    # RuntimeError: credentials have expired again as soon as they were renewed.
+    except (ClientError, BotoCoreError, ResponseParserError, OSError, ValueError, RuntimeError) as error:
         if isinstance(error, StreamkitError):
             raise
         raise translation(error, doing, table) from error

@@ -187,8 +187,8 @@ class Cursor:
         self._iterator = fetched.next_iterator
         if not fetched.is_last:
             self.doubtful_since = None
-            self._confirm_end = False
         if fetched.records:
+            self._confirm_end = False  # else it may be looking for the end still: a server may need more than one answer to say it
             self._accepted = fetched.last
             self._own_seen = True
         if fetched.through is not None and (self._accepted or self._handed is not None):

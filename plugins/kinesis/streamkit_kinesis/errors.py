@@ -27,8 +27,9 @@ __all__ = ["BROKER", "SDK_ERRORS", "broker_error", "code_of", "translated", "tra
 
 BROKER = "kinesis"
 
-SDK_ERRORS = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, RuntimeError)
-"""Everything that a call of boto3 raises; RuntimeError where credentials have expired again as soon as they were renewed."""
+SDK_ERRORS = (sdk.BotoCoreError, sdk.ClientError, ResponseParserError, RuntimeError, OSError)
+"""Everything that a call of boto3 raises; RuntimeError where credentials have expired again as soon as they were renewed, OSError where
+the file that they are in cannot be read for a moment."""
 
 _THROTTLED = {
     "KMSThrottlingException",
@@ -158,7 +159,7 @@ def _of_client(error: Exception, doing: str, partition: str) -> StreamkitError:
     if isinstance(error, sdk.EndpointConnectionError | sdk.ConnectTimeoutError):
         fix = "see that STREAMKIT_KINESIS__REGION and, if it is set, STREAMKIT_KINESIS__ENDPOINT_URL are right and can be reached from here"
         return BrokerUnavailableError(text, broker=BROKER, partition=partition, fix=fix)
-    if isinstance(error, ValueError):  # an endpoint that is no URL
+    if isinstance(error, ValueError) and "endpoint" in str(error).lower():  # it is no URL
         return ConfigurationError(text, setting="STREAMKIT_KINESIS__ENDPOINT_URL", fix="give it as http://host:port or https://host")
     return BrokerUnavailableError(text, broker=BROKER, partition=partition)
 

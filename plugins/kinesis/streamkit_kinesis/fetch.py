@@ -66,7 +66,10 @@ class Fetch:
         Raises BrokerError; IteratorExpired.
         """
         if request.confirm_end:
-            return self._confirmed(request)
+            return self._confirmed(request, opened)
+        return self._next(request, opened)
+
+    def _next(self, request: Request, opened: Callable[[str | None], None]) -> Fetched:
         if request.iterator is not None:
             return self._taken(request, self._get_records(request, request.iterator))
         iterator = self._open(request)
@@ -81,13 +84,13 @@ class Fetch:
                 partition=str(request.partition),
             ) from error
 
-    def _confirmed(self, request: Request) -> Fetched:
+    def _confirmed(self, request: Request, opened: Callable[[str | None], None]) -> Fetched:
         """The end of a shard, or what comes behind that which looked like it: that a shard is closed does not say that it was read to
         its end, so there must be nothing behind what was read."""
         children = self._ends.children(request.partition)
         if request.after is not None and request.after.is_end:
             return Fetched(None, is_last=True, children=children)
-        fetched = self._taken(request, self._get_records(request, self._open(request)))
+        fetched = self._next(request, opened)
         if fetched.is_last and not fetched.records:
             fetched.children = children
         return fetched

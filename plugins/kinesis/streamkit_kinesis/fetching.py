@@ -306,8 +306,8 @@ class Fetching:
             wrapped.__cause__ = error
             error = wrapped
         goes_on = isinstance(error, PositionExpiredError) and self._settings.on_expired == "earliest"
-        if goes_on and isinstance(error, LeftBehindError) and cursor.stands_at is not None:
-            return Failed(partition, error, StartPosition.after(cursor.stands_at))
+        if goes_on and isinstance(error, LeftBehindError):
+            return Failed(partition, error, cursor.start if cursor.stands_at is None else StartPosition.after(cursor.stands_at))
         return Failed(partition, error, StartPosition.EARLIEST if goes_on else None)
 
     def _make_room(self) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 
-from streamkit.errors import BrokerUnavailableError, ConfigurationError, PositionInvalidError, StreamGoneError
+from streamkit.errors import BrokerUnavailableError, ConfigurationError, PositionInvalidError, StreamGoneError, StreamkitError
 from streamkit.model import Partition
 from streamkit.plugin import AdapterContext
 from streamkit_kinesis.client import Answer, KinesisClient
@@ -75,6 +75,9 @@ class StreamBook:
         self._context = context
         self._known: dict[str, StreamInfo] = {}
         self._asking = threading.Lock()
+        self._asked = 0
+        self._told: dict[str, tuple[int, StreamkitError | None]] = {}
+        """Of each stream: which question was the last one, and what has gone wrong with it."""
 
     def look_up(self, stream: str, max_age_seconds: float = 0.0) -> StreamInfo:
         """A stream as it is now, or was so long ago at most. Who asks at the same time as others asks once.
@@ -83,10 +86,27 @@ class StreamBook:
         """
         if (known := self._known.get(stream)) is not None and self._age(known) < max_age_seconds:
             return _usable(known)
+        before = self._asked
         with self._asking:
-            if (known := self._known.get(stream)) is None or self._age(known) >= max_age_seconds:
-                known = self._known[stream] = self._describe(stream)
+            number, error = self._told.get(stream, (0, None))
+            if number > before:  # another one has asked while we waited, so this is good for us too, also that there is no answer:
+                if error is not None:  # with all threads in one queue, each would wait for as many failures as there are others
+                    raise error.with_traceback(None)
+                known = self._known[stream]
+            elif (known := self._known.get(stream)) is None or self._age(known) >= max_age_seconds:
+                known = self._ask(stream)
         return _usable(known)
+
+    def _ask(self, stream: str) -> StreamInfo:
+        self._asked += 1
+        number = self._asked
+        try:
+            known = self._known[stream] = self._describe(stream)
+        except StreamkitError as error:
+            self._told[stream] = (number, error)
+            raise
+        self._told[stream] = (number, None)
+        return known
 
     def _age(self, known: StreamInfo) -> float:
         return self._context.monotonic() - known.found_at

@@ -93,6 +93,7 @@ class ThreadRuntime(Runtime):
         """
         self._control = LoopThread("control")
         self._io = LoopThread("io")
+        self._chance = random.SystemRandom()  # the user's code may seed the one that all share
         self.control = self._control.carrier
         self.io = self._io.carrier
         self._user_thread: LoopThread | None = None
@@ -106,7 +107,7 @@ class ThreadRuntime(Runtime):
         return time.time()
 
     def random(self) -> float:
-        return random.random()
+        return self._chance.random()
 
     def user(self, name: str) -> Carrier:
         if self._lent_loop is not None:

@@ -1,4 +1,7 @@
-"""Promise 5 on Kinesis and DynamoDB: an operator's `checkpoints set` is the one way back, and fences whoever was there."""
+"""Promise 5 on Kinesis and DynamoDB: an operator's `checkpoints set` is the one way back, and fences whoever was there.
+
+That all others move forward is looked at where workers die: test_promise_1_on_kinesis.py.
+"""
 
 from __future__ import annotations
 
@@ -40,23 +43,3 @@ def test_only_an_operator_sets_a_checkpoint_back_and_whoever_was_there_is_fenced
     assert again.sequence == -1
     assert again.epoch > after.counter
     assert all(line.epoch == again.epoch for line in here.lines("saved", after=woken)), "nothing of before was saved"
-
-
-def test_checkpoints_never_go_back_while_the_shard_moves(place: Callable[..., Place]) -> None:
-    here = place(1)
-    here.write([f"r{number}" for number in range(60)])
-    for worker in ("one", "two"):
-        here.start(worker, lease_duration="1s", checkpoint_interval="100ms", PACE_SECONDS="0.05")
-    seen: list[int] = []
-
-    def look() -> int:
-        if here.lines("begin") and here.rows()[SHARD].checkpoint.isdigit():
-            seen.append(int(here.rows()[SHARD].checkpoint))
-        return len(set(here.names()))
-
-    here.until(lambda: look() >= 20, "a third")
-    here.kill(here.owner(SHARD))
-    here.until(lambda: look() == 60, "all")
-    here.until(lambda: look() and seen[-1] == here.lines("record")[-1].sequence, "the last one is saved")
-    assert len(set(seen)) > 5
-    assert seen == sorted(seen)

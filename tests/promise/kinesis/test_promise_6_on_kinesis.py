@@ -14,13 +14,13 @@ from tests.promise.kinesis.running import Place
 
 pytestmark = [pytest.mark.integration, pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory in other units")]
 
-SHARDS, RECORDS = 12, 12
+SHARDS, RECORDS = 12, 10
 RECORD_BYTES = 1_000_000
 READ_RECORDS = 10
 """Answers of 10 MB, as the service's largest are."""
-BOUND_MIB = 100
+BOUND_MIB = 105
 """What 16 MiB read ahead and 8 MiB in flight come to, with two answers being taken apart and a record in the hands of each shard's
-processor: 75. Without the first bound it is 130, without the second 145; all that is written has 137."""
+processor: 65 to 85. Without either bound it is 127."""
 
 
 def test_memory_is_bounded_while_the_processor_stands_still(place: Callable[..., Place], kinesalite_server: KinesaliteServer) -> None:
@@ -41,7 +41,7 @@ def test_memory_is_bounded_while_the_processor_stands_still(place: Callable[...,
 
 
 def wait_until_it_grows_no_more(here: Place) -> None:
-    """For two seconds."""
+    """For a second."""
     status = Path(f"/proc/{here.pid('one')}/status")
     seen, since = "", time.monotonic()
 
@@ -50,6 +50,6 @@ def wait_until_it_grows_no_more(here: Place) -> None:
         now = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
         if now != seen:
             seen, since = now, time.monotonic()
-        return time.monotonic() - since > 2
+        return time.monotonic() - since > 1
 
     here.until(stands_still, "it stops to grow")

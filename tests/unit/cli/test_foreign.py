@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import ModuleType
@@ -267,8 +268,48 @@ def test_a_lease_that_stands_nowhere_yet_is_left_out_and_that_is_said(cli: Comma
     assert "orders/0: nobody has found out" in done.err
 
 
+def test_what_is_given_is_what_the_last_worker_has_saved_while_it_was_watched(cli: CommandLine, program: type[OldProgram]) -> None:
+    """One that drains saves and gives back within that time: nothing is left of it to be seen."""
+    fill()
+    for one in (at("0", 3), at("1", 5)):
+        put(one)
+    program.tables["app"] = Foreign([at("0", 1)], {"0": "nobody, 1"})
+
+    def drains() -> None:
+        worker = threading.Thread(target=put, args=[at("0", 7)])
+        worker.start()
+        worker.join()
+
+    program.looked = drains  # type: ignore[method-assign]
+    done = cli("checkpoints", "export", "--to", "old", "--table", "app", "--watch", "0.1", **LEASES)
+    assert done.code == 0, done.err
+    assert {lease.partition.id: str(lease.checkpoint and lease.checkpoint.at) for lease in program.written["app"]} == {
+        "0": "after 7",
+        "1": "after 5",
+    }
+
+
 def test_the_plain_export_is_as_it_was(cli: CommandLine) -> None:
     fill()
     put(at("1", 5))
     (line,) = cli("checkpoints", "export").out.splitlines()
     assert json.loads(line)["partition"] == "1"
+
+
+def test_a_set_loses_no_key_that_the_last_worker_has_parked_while_it_was_watched(cli: CommandLine) -> None:
+    """The marks are those in the row when it is written, not when the command began."""
+    fill()
+    put(at("1", 5))
+    store = MemoryStore(MemorySettings(), PlainContext(broker="memory", group="billing"))
+
+    async def dies() -> None:
+        await store.create([Lease(Partition("orders", "0"))])
+        await store.take([lease for lease in await store.leases() if lease.partition.id == "0"], "w1#00c0ffee")
+
+    asyncio.run(dies())
+    drains = threading.Timer(0.3, put, args=[at("1", 7, parked={b"k": ParkedKey("orders/1/6", ("x",))})])
+    drains.start()
+    done = cli("checkpoints", "set", "1", "2", **LEASES)
+    drains.join()
+    assert done.code == 0, done.err
+    assert (str(stored()["1"].at), set(stored()["1"].parked)) == ("at 2", {b"k"})

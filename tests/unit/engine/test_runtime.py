@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sys
 import threading
 import time
@@ -455,6 +456,19 @@ def test_the_stack_of_a_coroutine_that_waits_is_known() -> None:
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="this system has no clock that goes on while it sleeps")
+def test_code_that_seeds_randomness_for_itself_makes_no_two_processes_alike(threads: ThreadRuntime) -> None:
+    """Owners of leases are told apart by it: one that comes back must not take itself for its predecessor."""
+    before = random.getstate()
+    try:
+        drawn = set()
+        for _ in range(2):
+            random.seed(42)
+            drawn.add(threads.random())
+    finally:
+        random.setstate(before)
+    assert len(drawn) == 2
+
+
 def test_the_clock_goes_on_while_the_machine_sleeps(threads: ThreadRuntime, monkeypatch: pytest.MonkeyPatch) -> None:
     times = {time.CLOCK_BOOTTIME: 3600.0, time.CLOCK_MONOTONIC: 1.0}
     with monkeypatch.context() as patched:

@@ -50,6 +50,8 @@ from streamkit.errors import (
         (ConnectionResetError(), StoreUnavailableError),
         (NoRegionError(), ConfigurationError),
         (ValueError("Invalid endpoint: x"), ConfigurationError),
+        (ValueError("a date that cannot be read"), StoreUnavailableError),
+        (RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."), StoreUnavailableError),
         (NoCredentialsError(), AccessDeniedError),
         (PartialCredentialsError(provider="env", cred_var="AWS_SECRET_ACCESS_KEY"), AccessDeniedError),
         (ProfileNotFound(profile="p"), AccessDeniedError),

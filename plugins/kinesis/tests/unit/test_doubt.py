@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import tracemalloc
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -82,11 +84,33 @@ def test_that_a_shard_is_closed_does_not_say_that_it_was_read_to_its_end() -> No
     for number in range(3):
         world.service.put("orders", 0, b"%d" % number)
     world.service.split("orders", 0)
-    world.service.faults["get_records"] = deque([without_next, without_next])
+    world.service.faults["get_records"] = deque([without_next])
     world.add(world.partition())
     events = world.run(10)
     assert values_in(events) == [b"0", b"1", b"2"]
+    assert world.service.count("list_shards") == 1
     assert [type(event) for event in events].count(Ended) == 1
+    assert isinstance(events[-1], Ended)
+
+
+def test_an_end_comes_where_a_server_says_it_with_the_second_answer_of_an_iterator() -> None:
+    world = World()
+    world.service.put("orders", 0, b"last")
+    world.service.split("orders", 0)
+    world.service.streams["orders"]["shardId-000000000000"].names_children = False
+    answer_of = world.service.get_records
+
+    def get_records(**arguments: object) -> Answer:
+        iterator = str(arguments["ShardIterator"])
+        answer = answer_of(**{**arguments, "ShardIterator": iterator.rstrip("+")})
+        if not answer["Records"] and not iterator.endswith("+"):
+            answer["NextShardIterator"] = iterator + "+"
+        return answer
+
+    world.service.get_records = get_records  # type: ignore[method-assign]
+    world.add(world.partition())
+    events = world.run(20)
+    assert values_in(events) == [b"last"]
     assert isinstance(events[-1], Ended)
 
 
@@ -142,6 +166,53 @@ def test_an_outage_is_over_when_nothing_is_read_any_more() -> None:
     assert world.poll() == []
 
 
+class Queue:
+    """A lock that says who has come."""
+
+    def __init__(self, came: threading.Semaphore) -> None:
+        self._came = came
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._came.release()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_who_waits_while_a_stream_is_asked_about_takes_that_answer_or_failure(fails: bool) -> None:
+    world = World()
+    came = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    def before(called: str, _: Answer) -> None:
+        assert go_on.wait(10)
+        if fails:
+            raise refusal("InternalFailure", status=500, operation=called)
+
+    def ask(_: int) -> str:
+        try:
+            return world.book.look_up("orders").arn
+        except BrokerUnavailableError:
+            return "failed"
+
+    world.service.before = before
+    world.book._asking = Queue(came)  # type: ignore[assignment]
+    with ThreadPoolExecutor(8) as pool:
+        found = pool.map(ask, range(8))
+        for _ in range(8):
+            assert came.acquire(timeout=10)
+        go_on.set()
+        assert len(set(found)) == 1
+    asked = world.service.count("describe_stream_summary")
+    assert asked <= 2  # who comes when the first question is on its way needs one more: what it asks for may be newer
+    world.service.before = lambda *_: None
+    assert ask(0) != "failed"
+    assert world.service.count("describe_stream_summary") == asked + 1
+
+
 # -- what is thrown away for want of room ---------------------------------------------------------------------------
 
 
@@ -158,6 +229,21 @@ def test_a_start_whose_record_expires_while_the_shard_is_held_back_is_told() -> 
     (failed,) = world.run(5)
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, PositionExpiredError)
+
+
+def test_a_shard_that_has_brought_nothing_but_its_start_goes_on_there_and_not_before() -> None:
+    world = World()
+    world.service.put("orders", 0, b"done long before")
+    start = StartPosition.after(Position(world.service.put("orders", 0, b"done")))
+    partition = world.add(world.partition(), start)
+    world.run(2)
+    world.fetching.pause([partition], True)
+    world.context.now += 2 * DAY  # or the machine slept, or its clock was set
+    world.fetching.pause([partition], False)
+    world.service.faults["get_records"] = deque([refusal("ExpiredIteratorException")])
+    (failed,) = world.run(5)
+    assert isinstance(failed, Failed)
+    assert failed.resume == start
 
 
 def busy(world: World, operation: str) -> None:

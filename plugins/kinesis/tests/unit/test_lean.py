@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import re
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore import exceptions as sdk
+from botocore.awsrequest import AWSResponse
 from botocore.config import Config
 from botocore.credentials import Credentials
 from botocore.loaders import create_loader
 from streamkit_kinesis.lean import make_lean
 from streamkit_kinesis.parser import fast_parser_factory
-from streamkit_kinesis.signing import SIGNATURE
 
 from plugins.kinesis.tests.wire import Asked, Said, Wire
 
@@ -95,7 +96,7 @@ def test_only_the_first_call_of_a_stream_is_an_ordinary_one() -> None:
             client.get_records(ShardIterator="i", Unknown=1)
 
 
-def test_only_these_calls_are_signed_by_our_signer() -> None:
+def test_these_calls_are_signed_as_all_others_are() -> None:
     client = client_of("http://127.0.0.1:1")
     chosen: list[object] = []
     for operation in ("GetRecords", "ListShards"):
@@ -104,7 +105,7 @@ def test_only_these_calls_are_signed_by_our_signer() -> None:
         client.get_records(ShardIterator="i")
     with pytest.raises(sdk.EndpointConnectionError):
         client.list_shards(StreamName="s")
-    assert chosen == [SIGNATURE, "v4"]
+    assert chosen == ["v4", "v4"]
 
 
 def test_an_address_that_follows_from_the_stream_is_kept_for_that_stream_alone() -> None:
@@ -219,6 +220,29 @@ def test_connections_are_used_again() -> None:
         for _ in range(5):
             client.get_records(ShardIterator="i")
     assert len(ports) == 1
+
+
+def test_who_answers_in_place_of_the_service_is_heard_and_nothing_is_sent() -> None:
+    class Body:
+        def stream(self) -> Iterator[bytes]:
+            yield b'{"Records":[],"MillisBehindLatest":5}'
+
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        client.meta.events.register("before-send", lambda request, **_: AWSResponse(request.url, 200, {}, Body()))
+        assert [client.get_records(ShardIterator="i")["MillisBehindLatest"] for _ in range(2)] == [5, 5]
+    assert wire.asked == []
+
+
+def test_the_other_calls_are_sent_as_they_always_are() -> None:
+    read: list[bool] = []
+    with Wire(lambda asked: Said(b'{"ShardIterator":"i"}')) as wire:
+        client = client_of(wire.url)
+        send = client._endpoint.http_session.send
+        client._endpoint.http_session.send = lambda request: (read.append(request.stream_output), send(request))[1]
+        client.get_shard_iterator(ShardId="s", StreamName="orders", ShardIteratorType="LATEST")
+        client.get_records(ShardIterator="i")
+    assert read == [False, True]
 
 
 def test_another_botocore_is_left_as_it_is() -> None:

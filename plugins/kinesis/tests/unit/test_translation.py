@@ -88,6 +88,8 @@ def test_a_missing_right_is_named_as_the_policy_names_it() -> None:
         (sdk.PartialCredentialsError(provider="env", cred_var="x"), AccessDeniedError),
         (RuntimeError("Credentials were refreshed, but the refreshed credentials are still expired."), AccessDeniedError),
         (RuntimeError("can't start new thread"), BrokerUnavailableError),
+        (FileNotFoundError(2, "no such file", "/var/run/secrets/token"), BrokerUnavailableError),
+        (ValueError("Invalid timestamp"), BrokerUnavailableError),
         (sdk.SSLError(endpoint_url="https://x", error="self-signed"), AccessDeniedError),
         (sdk.ParamValidationError(report="x"), BrokerError),
         (sdk.NoRegionError(), ConfigurationError),
