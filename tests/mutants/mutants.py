@@ -56,6 +56,7 @@ FLUSHING = "engine/delivery/flushing.py"
 LIFE = "engine/delivery/life.py"
 BALANCE = "engine/ownership/balance.py"
 LEASE = "engine/ownership/lease.py"
+NAMING = "engine/ownership/naming.py"
 LEASED_CALLS = "engine/checkpoint/leased_calls.py"
 ROSTER = "engine/ownership/roster.py"
 TENURE = "engine/ownership/tenure.py"
@@ -604,9 +605,9 @@ MUTANTS = (
     ),
     Mutant(
         "a process that comes back under its old name is another owner",
-        LEASE,
-        'self.me = f"{around.worker}#{int(around.runtime.random() * 2**32):08x}"',
-        "self.me = around.worker",
+        NAMING,
+        'return f"{worker}#{int(chance * 2**32):08x}"',
+        'return f"{worker}#00000000"',
         (BY_LEASE + "test_a_worker_that_comes_back_under_its_old_name_holds_nothing_of_its_predecessor",),
     ),
     Mutant(
