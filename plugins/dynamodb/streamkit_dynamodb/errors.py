@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
     HTTPClientError,
     InvalidEndpointDiscoveryConfigurationError,
     NoCredentialsError,
@@ -100,7 +102,8 @@ def translation(error: Exception, doing: str, table: str) -> StreamkitError:
     if is_about_endpoint or isinstance(error, InvalidEndpointDiscoveryConfigurationError):
         return ConfigurationError(f"boto3 does not take it: {error}", setting=ENDPOINT, fix="write it as http://host:port")
     kind = "no answer" if isinstance(error, HTTPClientError) else type(error).__name__
-    return StoreUnavailableError(f"DynamoDB, {doing} {table!r}: {kind}: {error}")
+    fix = f"see that {REGION} and, if it is set, {ENDPOINT} are right and can be reached from here" if _is_unreachable(error) else ""
+    return StoreUnavailableError(f"DynamoDB, {doing} {table!r}: {kind}: {error}", fix=fix)
 
 
 def statement_error(error: Mapping[str, object], table: str) -> StreamkitError:
@@ -118,6 +121,10 @@ def translated(doing: str, table: str) -> Iterator[None]:
         if isinstance(error, StreamkitError):
             raise
         raise translation(error, doing, table) from error
+
+
+def _is_unreachable(error: Exception) -> bool:
+    return isinstance(error, EndpointConnectionError | ConnectTimeoutError)
 
 
 def _code(error: ClientError) -> str:

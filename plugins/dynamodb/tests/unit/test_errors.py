@@ -65,6 +65,12 @@ def test_which_error_it_is(error: Exception, kind: type[StreamkitError]) -> None
     assert caught.value.__cause__ is error
 
 
+def test_an_address_that_cannot_be_reached_says_what_to_look_at() -> None:
+    with pytest.raises(StoreUnavailableError) as caught, translated("Scan", "leases"):
+        raise EndpointConnectionError(endpoint_url="http://x")
+    assert "STREAMKIT_DYNAMODB__ENDPOINT_URL" in str(caught.value.fix)
+
+
 def test_our_own_errors_pass() -> None:
     for error in (ConfigurationError("x"), FencedError("x")):
         with pytest.raises(type(error)) as caught, translated("Scan", "leases"):
