@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.promise.aws import client, settings
 from tests.promise.kcl.hand_over import Delivery, Place, Proof, Row, StreamkitWorker, Turn, lease_rows
 from tests.promise.kcl.writing import Shard, Stream
 
@@ -29,13 +30,7 @@ INSIDE = 3
 @pytest.fixture
 def clients(kinesis_server, dynamodb_server) -> tuple[Any, Any]:
     """Kinesis and DynamoDB."""
-    import boto3
-
-    told = {"region_name": "us-east-1", "aws_access_key_id": "test", "aws_secret_access_key": "test"}
-    return (
-        boto3.client("kinesis", endpoint_url=kinesis_server.endpoint_url, **told),
-        boto3.client("dynamodb", endpoint_url=dynamodb_server.endpoint_url, **told),
-    )
+    return client("kinesis", kinesis_server.endpoint_url), client("dynamodb", dynamodb_server.endpoint_url)
 
 
 class Story:
@@ -78,17 +73,9 @@ class Story:
     def streamkit(self, name: str) -> Iterator[StreamkitWorker]:
         """A turn of `streamkit run`."""
         began, before = time.monotonic(), self.rows()
-        environment = {
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "STREAMKIT_BROKER": "kinesis",
+        environment = settings(self._kinesis_url, self._dynamodb_url) | {
             "STREAMKIT_STREAM": self.stream.name,
             "STREAMKIT_GROUP": self._application,
-            "STREAMKIT_KINESIS__ENDPOINT_URL": self._kinesis_url,
-            "STREAMKIT_KINESIS__REGION": "us-east-1",
-            "STREAMKIT_STORE": "dynamodb",
-            "STREAMKIT_DYNAMODB__ENDPOINT_URL": self._dynamodb_url,
-            "STREAMKIT_DYNAMODB__REGION": "us-east-1",
             "STREAMKIT_LEASE_DURATION": f"{LEASE_SECONDS}s",
             "STREAMKIT_MAX_BATCH": "1",
             "STREAMKIT_CHECKPOINT_INTERVAL": "500ms",

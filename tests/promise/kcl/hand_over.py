@@ -7,7 +7,6 @@ table itself, in the KCL's own columns. `Proof` then says what was lost, out of 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tests.promise.aws import plain_environment
+
 __all__ = ["Delivery", "Place", "Proof", "Row", "StreamkitWorker", "Turn", "lease_rows"]
 
 HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[3]
 
 
 class Place(NamedTuple):
@@ -132,8 +132,7 @@ class StreamkitWorker:
 
     def __init__(self, folder: Path, name: str, environment: Mapping[str, str]) -> None:
         self._log, self._errors = folder / f"{name}.log", folder / f"{name}.err"
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMKIT_", "AWS_"))}
-        told = {**own, "PYTHONPATH": str(ROOT), **environment, "STREAMKIT_WORKER": name, "WORKER_LOG": str(self._log)}
+        told = plain_environment() | dict(environment) | {"STREAMKIT_WORKER": name, "WORKER_LOG": str(self._log)}
         with self._errors.open("wb") as errors:
             command = [sys.executable, "-m", "streamkit", "run", "work:Noting"]
             self._process = subprocess.Popen(command, cwd=HERE, env=told, stdout=errors, stderr=errors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.promise.aws import client, plain_environment, settings
 from tests.promise.kcl.hand_over import Row, lease_rows
-from tests.promise.resharding.streams import client
 
 __all__ = ["Line", "Place", "Writer"]
 
 HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[3]
 TOP = 1 << 128
 
 
@@ -54,24 +52,17 @@ class Place:
         self.gate = folder / "gate"
         self.kinesis = client("kinesis", kinesis_url)
         self.dynamodb = client("dynamodb", dynamodb_url)
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMKIT_", "AWS_"))}
-        self._environment = kept | {
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", "")))),
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "GATE": str(self.gate),
-            "STREAMKIT_BROKER": "kinesis",
-            "STREAMKIT_STREAM": stream,
-            "STREAMKIT_GROUP": self.group,
-            "STREAMKIT_KINESIS__ENDPOINT_URL": kinesis_url,
-            "STREAMKIT_KINESIS__REGION": "us-east-1",
-            "STREAMKIT_STORE": "dynamodb",
-            "STREAMKIT_DYNAMODB__ENDPOINT_URL": dynamodb_url,
-            "STREAMKIT_DYNAMODB__REGION": "us-east-1",
-            "STREAMKIT_CHECKPOINT_INTERVAL": "200ms",
-            "STREAMKIT_MAX_BATCH": "1",
-        }
+        self._environment = (
+            plain_environment()
+            | settings(kinesis_url, dynamodb_url)
+            | {
+                "GATE": str(self.gate),
+                "STREAMKIT_STREAM": stream,
+                "STREAMKIT_GROUP": self.group,
+                "STREAMKIT_CHECKPOINT_INTERVAL": "200ms",
+                "STREAMKIT_MAX_BATCH": "1",
+            }
+        )
         self._processes: dict[str, _Process] = {}
         self._started = 0
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import signal
 import subprocess
@@ -22,7 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.promise.resharding.streams import Producers, Reshaping, client, is_open, shards
+from tests.promise import aws
+from tests.promise.aws import client, plain_environment
+from tests.promise.resharding.streams import Producers, Reshaping, is_open, shards
 
 if TYPE_CHECKING:
     from streamkit_sandbox.fault_proxy import FaultProxy
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Figures", "Workers", "faulty", "reshard", "settings"]
 
 HERE = Path(__file__).parent
-ROOT = Path(__file__).parents[3]
 WORKERS = ("one", "two", "three")
 GROUP = "resharding"
 
@@ -69,14 +69,7 @@ class Workers:
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
         self.folder = folder
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("STREAMKIT_", "AWS_"))},
-            "PYTHONPATH": str(ROOT),
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            **environment,
-        }
+        self._environment = plain_environment() | dict(environment)
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._errors: dict[str, Path] = {}
         self._started = 0
@@ -217,13 +210,7 @@ def faulty(kinesis_url: str, dynamodb_url: str, chance: float, seed: int) -> Ite
 
 def settings(kinesis_url: str, dynamodb_url: str) -> dict[str, str]:
     """What workers have to be told to find stream and leases."""
-    return {
-        "STREAMKIT_BROKER": "kinesis",
-        "STREAMKIT_KINESIS__ENDPOINT_URL": kinesis_url,
-        "STREAMKIT_KINESIS__REGION": "us-east-1",
-        "STREAMKIT_STORE": "dynamodb",
-        "STREAMKIT_DYNAMODB__ENDPOINT_URL": dynamodb_url,
-        "STREAMKIT_DYNAMODB__REGION": "us-east-1",
+    return aws.settings(kinesis_url, dynamodb_url) | {
         "STREAMKIT_START": "earliest",
         "STREAMKIT_CHECKPOINT_INTERVAL": "1s",
         "STREAMKIT_LEASE_DURATION": "4s",

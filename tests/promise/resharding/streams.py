@@ -8,26 +8,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Producers", "Reshaping", "client", "shards"]
+from tests.promise.aws import client
+
+__all__ = ["Producers", "Reshaping", "is_open", "shards"]
 
 MIN_SHARDS, MAX_SHARDS = 2, 6
 _REFUSED = {"LimitExceededException", "ResourceInUseException", "InvalidArgumentException"}
 """Another change is under way, or two shards do not fit together: another change is tried."""
-
-
-def client(service: str, endpoint_url: str) -> Any:
-    """A client of boto3, which has no types."""
-    import boto3
-    from botocore.config import Config
-
-    return boto3.client(
-        service,
-        endpoint_url=endpoint_url,
-        region_name="us-east-1",
-        aws_access_key_id="test",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 5}, connect_timeout=5, read_timeout=20),
-    )
 
 
 def shards(kinesis: Any, stream: str) -> list[dict[str, Any]]:

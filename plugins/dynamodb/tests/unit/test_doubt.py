@@ -14,7 +14,8 @@ from streamkit_dynamodb.settings import DynamoDBSettings
 from streamkit_dynamodb.statements import Retries
 
 from plugins.dynamodb.tests.service import Service, lost
-from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, store_of, taken
+from plugins.dynamodb.tests.unit import test_owning as owning
+from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, taken
 from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Lease, Position, StartPosition
 from streamkit.plugin import Claim, Exported, Foreign
@@ -26,26 +27,13 @@ BACK = Checkpoint(PART, StartPosition.at(Position(3)), epoch=1)
 
 def run(test: Callable[[Service, Any, Any], Awaitable[None]]) -> None:
     """With two stores that try again what was lost."""
-
-    async def both() -> None:
-        service = Service()
-        a, b = store_of(service, settings=PATIENT), store_of(service, settings=PATIENT)
-        try:
-            await a.open()
-            await b.open()
-            await test(service, a, b)
-        finally:
-            await a.close()
-            await b.close()
-
-    asyncio.run(both())
+    owning.run(test, settings=PATIENT)
 
 
 def kcl_takes(service: Service) -> None:
     """As the KCL does it: its columns, and ours stay as they are."""
-    item = service.items[SHARD]
-    item["leaseOwner"] = {"S": "kcl-1"}
-    item["leaseCounter"] = {"N": str(int(item["leaseCounter"]["N"]) + 1)}
+    service.items[SHARD]["leaseOwner"] = {"S": "kcl-1"}
+    kcl_renews(service)
 
 
 def kcl_renews(service: Service) -> None:

@@ -42,10 +42,12 @@ def store_of(service: Service, *, settings: DynamoDBSettings | None = None, stre
 Test = Callable[[Service, DynamoDBStore, DynamoDBStore], Awaitable[None]]
 
 
-def run(test: Test, *, streams: Sequence[str] = ("s",)) -> None:
+def run(test: Test, *, settings: DynamoDBSettings | None = None, streams: Sequence[str] = ("s",)) -> None:
+    """With two stores of one table."""
+
     async def both() -> None:
         service = Service()
-        a, b = store_of(service, streams=streams), store_of(service, streams=streams)
+        a, b = (store_of(service, settings=settings, streams=streams) for _ in range(2))
         try:
             await a.open()
             await b.open()
