@@ -261,7 +261,7 @@ class Assignment:
     async def _reclaim(self, error: FencedError) -> None:
         entry = self._entry
         if entry is None or self._reclaims >= MAX_RECLAIMS:
-            self._lose(f"fenced: {error}")
+            self.lose(f"fenced: {error}")
             return
         self._reclaims += 1
         claim = await self._claiming.claim()
@@ -269,10 +269,10 @@ class Assignment:
             return
         stored = claim.checkpoint
         if stored is not None and entry.saved is not None and stored.at.position is not None and stored.at.position < entry.saved:
-            self._lose("fenced, and the stored checkpoint has gone back")
+            self.lose("fenced, and the stored checkpoint has gone back")
             return
         if (stored.parked if stored is not None else {}) != entry.checkpoint.parked:
-            self._lose("fenced, and what is parked has changed since")
+            self.lose("fenced, and what is parked has changed since")
             return
         entry.grant = claim.grant
         # The other one may have been further: then nothing is written before our own progress has passed that.
@@ -285,10 +285,10 @@ class Assignment:
 
     def _reclaimed(self, error: BaseException | None) -> None:
         if error is not None:
-            self._lose(f"fenced, and not to be claimed again: {error}")
+            self.lose(f"fenced, and not to be claimed again: {error}")
 
-    def _lose(self, reason: str) -> None:
-        """Lost by fencing: the reader does not know it yet."""
+    def lose(self, reason: str) -> None:
+        """Lost by fencing, or to somebody whom the broker has let in: what the ownership does not know yet."""
         if self.is_over:
             return  # its successor may be reading already
         self._house.reading.remove([self.partition])

@@ -123,7 +123,7 @@ class Reading:
             self._workers[worker.partition] = worker
             self._reopenings.pop(worker.partition, None)
             worker.go_on_from(start, written)
-            await self._open(worker.partition, start, written)
+            await self._open(worker, start, written)
 
         return self.call(add)
 
@@ -258,7 +258,10 @@ class Reading:
             await self._failed(event)
         else:
             if isinstance(event, Revoked | Lost):
-                self._give_back(event.partitions)
+                if not isinstance(self._reader, Membership):
+                    self._forget(event.partitions)  # nobody but the engine says what is assigned: it will be added again, or not
+                else:
+                    self._give_back(event.partitions)
             elif isinstance(event, Assigned):
                 self._gone.difference_update(event.partitions)
             self._post(event)
@@ -309,11 +312,11 @@ class Reading:
 
     # -- failures -------------------------------------------------------------------------------------------------
 
-    async def _open(self, partition: Partition, start: StartPosition, written: datetime | None = None) -> None:
+    async def _open(self, worker: Worker, start: StartPosition, written: datetime | None = None) -> None:
         try:
-            await self._reader.add(partition, start, written=written)
+            await self._reader.add(worker.partition, start, written=written, epoch=worker.context.epoch)
         except BrokerError as error:
-            await self._failed(Failed(partition, error))
+            await self._failed(Failed(worker.partition, error))
 
     async def _reopen(self, worker: Worker, error: BrokerError) -> None:
         """Close it, and open it again soon from our own position, not from where the reader believes to be."""
@@ -332,7 +335,7 @@ class Reading:
         for partition in [p for p, at in self._reopen_at.items() if at <= now]:
             del self._reopen_at[partition]
             worker = self._workers[partition]
-            await self._open(partition, worker.where_to_go_on, worker.written)
+            await self._open(worker, worker.where_to_go_on, worker.written)
 
     async def _failed(self, event: Failed) -> None:
         worker = self._workers.get(event.partition)
@@ -342,7 +345,7 @@ class Reading:
             self._report(f"{event.partition} goes on from {event.resume}: records in between were NOT processed", event.error)
             self._noticed(event.partition, WENT_ON, 1)
             worker.go_on_from(event.resume)
-            await self._open(event.partition, event.resume)
+            await self._open(worker, event.resume)
         elif event.error.retryable:
             await self._reopen(worker, event.error)
         else:

@@ -23,7 +23,7 @@ from streamkit.engine.status import PartitionStatus
 from streamkit.engine.stopping import StopWatch
 from streamkit.errors import ConfigurationError, StreamkitError
 from streamkit.model import Partition, Position
-from streamkit.plugin import CheckpointStore, Event, Failed, GroupBroker, Reader
+from streamkit.plugin import CheckpointStore, Event, Failed, GroupBroker, Lost, Reader
 
 __all__ = ["Parts", "Supervisor"]
 
@@ -371,6 +371,10 @@ class Supervisor:
         if isinstance(event, Failed):
             if (assignment := self._assignments.get(event.partition)) is not None:
                 assignment.read_failed(event.error)
+        elif isinstance(event, Lost) and not (self._ownership.reader_knows or self._ownership.deals_leases):
+            for partition in event.partitions:  # ours by decree: as after a claim by somebody else, it is begun again after a while
+                if (taken := self._assignments.get(partition)) is not None:
+                    taken.lose(event.reason)
         else:
             self._ownership.heard(event)
 

@@ -1,4 +1,4 @@
-"""What a poll returns: batches, and what has changed. A plain `Reader` returns the first five, a `Membership` all."""
+"""What a poll returns: batches, and what has changed. A `Membership` returns all, a plain `Reader` neither `Assigned` nor `Revoked`."""
 
 from __future__ import annotations
 
@@ -64,9 +64,12 @@ class Revoked:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """These are no longer ours, and somebody else may have them already. Nothing of them is saved any more."""
+    """These are no longer ours, and somebody else may have them already. Nothing of them is saved any more. A plain reader says so when
+    the broker itself has let in another owner, and then returns nothing of them until they are added again."""
 
     partitions: tuple[Partition, ...]
+    reason: str = "the group took it away"
+    """For people: who has it now, as far as the broker says."""
 
 
 Event = Batch | Ended | Failed | CaughtUp | Idle | Assigned | Revoked | Lost

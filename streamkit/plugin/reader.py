@@ -32,15 +32,16 @@ class Reader(ABC):
     asyncio). False: everything runs on the engine's I/O loop and must not block."""
 
     @abstractmethod
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
-        """Begin to read a partition. `written`: when the record of `start` was written (aware UTC), where that is known.
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
+        """Begin to read a partition. `written`: when the record of `start` was written (aware UTC), where that is known. `epoch`:
+        of our ownership; it rises with each owner, so a broker that knows owner levels can cut off the one before.
 
         When: after the assignment's start is known and saved; again after `remove`, or after `Failed`, from our own position.
         Where: on the reader's thread.
         Raises: `BrokerError`; the engine treats it as `Failed`.
         Afterwards: later polls return its records from `start` on, in order, nothing older. A broker that answers a position
             which has expired with its oldest record, and does not say so, is found out by the age in `written`: then the
-            reader says `Failed` with PositionExpiredError.
+            reader says `Failed` with PositionExpiredError. A broker that has let somebody else in says so later, by `Lost`.
         """
 
     @abstractmethod

@@ -154,7 +154,7 @@ class ScriptedMembership(Membership):
         self._paused: set[Partition] = set()
         self._at_tip: set[Partition] = set()
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         self._script.strike("add", (partition, start))
         self._script.starts_written.append((partition, written))
         self._next[partition] = _index(start)

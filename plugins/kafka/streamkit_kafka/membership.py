@@ -53,7 +53,7 @@ class KafkaMembership(Membership):
         self._closing = False
         self.checkpoints = GroupOffsets(self._core, streams, name)
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         assignment = self._core.assignments.get(key_of(partition))
         if assignment is None:  # librdkafka would assign it all the same, and read what another member owns
             text = f"{partition} cannot be read: the group has taken it back"

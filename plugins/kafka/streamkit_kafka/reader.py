@@ -25,7 +25,7 @@ class KafkaReader(Reader):
         self._core = ConsumerCore(config, context, only_topic=None, grouped=False)
         self._core.explain = MessageErrors(self._core, settings.on_expired).explain
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         assignment = self._core.assignments.get(key_of(partition)) or self._core.own(partition)
         self._core.begin(assignment, start)
 

@@ -31,7 +31,7 @@ class KinesisReader(Reader):
         fetch = Fetch(clients.reading, Ends(clients.control, book), book, context, settings.out_of_range)
         self._fetching = Fetching(settings, context, fetch)
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         """Asks nothing yet: what is wrong with the start is a `Failed` of a later poll."""
         added = self._context.unix_time()
         if start.kind == "latest":  # never from the engine, which has LATEST resolved; an iterator of it cannot be had again

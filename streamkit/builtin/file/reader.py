@@ -47,7 +47,7 @@ class FileReader(Reader):
         self._reported: set[tuple[Partition, Mark]] = set()
         """Half lines at the end of a file that have been reported."""
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         line = line_after(partition, start)
         with opened(partition.stream) as file:
             mark, unended = find_line(file, line), False

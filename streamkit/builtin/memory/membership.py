@@ -39,10 +39,10 @@ class MemoryMembership(Membership):
         self._held: set[Partition] = set()  # what we own, to our knowledge; this and the next under the log's lock
         self._revoked: set[Partition] = set()  # of these, what we were asked to give back
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         if partition not in self._held - self._revoked:
             raise BrokerError(f"{partition} is not assigned to {self._subscriber.member}", broker="memory", partition=partition.id)
-        await self._reader.add(partition, start, written=written)
+        await self._reader.add(partition, start, written=written, epoch=epoch)
 
     async def remove(self, partitions: Sequence[Partition]) -> None:
         await self._reader.remove(partitions)

@@ -37,7 +37,7 @@ class MemoryReader(Reader):
         self._context = context
         self._cursors: dict[Partition, _Cursor] = {}
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         with self._log.lock:
             topic = topic_of(self._log, partition)
             self._cursors[partition] = _Cursor(partition, topic.sequence(topic.log(partition.id), start))

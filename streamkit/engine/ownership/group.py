@@ -47,7 +47,7 @@ class GroupOwnership:
             for partition in event.partitions:
                 self._owner.assign(partition, event.epoch)
         elif isinstance(event, Lost):
-            self._owner.lose(event.partitions, "the group took it away")
+            self._owner.lose(event.partitions, event.reason)
         elif isinstance(event, Revoked):
             self._spawn("revoke", self.revoked(event))
 

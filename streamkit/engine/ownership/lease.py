@@ -21,7 +21,7 @@ from streamkit.engine.ownership.tenure import Tenure
 from streamkit.engine.runtime import Runtime
 from streamkit.errors import ConfigurationError, FencedError, StreamkitError
 from streamkit.model import Lease, Partition
-from streamkit.plugin import Event
+from streamkit.plugin import Event, Lost
 from streamkit.settings import Settings
 
 __all__ = ["LeaseOwnership", "Surroundings", "limits_of"]
@@ -84,6 +84,8 @@ class LeaseOwnership:
         self._known_at: float | None = None
         """From when on all who began with us can have seen that we hold something."""
         self._giving: set[Partition] = set()
+        self._contested: dict[Partition, float] = {}
+        """Read by somebody who needs no lease of ours: until when (monotonic) we do not take them."""
         self._has_asked = False
         self._is_draining = False
         self._is_abandoned = False
@@ -123,7 +125,10 @@ class LeaseOwnership:
         self._runtime.control.spawn("leases", self._run(), self._run_ended)
 
     def heard(self, event: Event) -> None:
-        """No reader of ours says who owns what."""
+        """The broker itself has let in another owner. If our lease still stands, that one keeps none: somebody else may try, we later."""
+        if isinstance(event, Lost):
+            self._contested.update(dict.fromkeys(event.partitions, self._runtime.monotonic() + self._limits.lease_seconds))
+            self._owner.lose(event.partitions, event.reason)
 
     async def before_end(self, partition: Partition, children: Sequence[Partition]) -> None:
         await self._roster.before_end(partition, children)
@@ -240,10 +245,16 @@ class LeaseOwnership:
             giving=self._giving & held,
             gated={row.partition for row in rows if is_gated(row, by_partition)},
             unaskable={row.owner for row in rows if is_another_program(row.owner)},
-            busy={row.partition for row in rows if row.partition in self._tenure.releasing or self._owner.is_occupied(row.partition)},
+            busy={row.partition for row in rows if self._is_busy(row.partition, now)},
             is_announced=is_announced,
             is_known=self._known_at is not None and now >= self._known_at,
         )
+
+    def _is_busy(self, partition: Partition, now: float) -> bool:
+        if self._contested.get(partition, now) > now:
+            return True
+        self._contested.pop(partition, None)
+        return partition in self._tenure.releasing or self._owner.is_occupied(partition)
 
     def _seconds_to_next(self, rows: Sequence[Lease], decisions: Decisions, got_all: bool) -> float:
         poll = self._limits.poll_seconds

@@ -91,7 +91,7 @@ class CountingReader(Reader):
         self._broker = broker
         self._cursors: dict[Partition, _Cursor] = {}
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         self._cursors[partition] = _Cursor(self._broker._number(start))
 
     async def remove(self, partitions: Sequence[Partition]) -> None:
