@@ -17,8 +17,11 @@ from streamkit_kinesis.errors import BROKER
 from streamkit_kinesis.pace import Pace
 from streamkit_kinesis.room import Appetite
 
-__all__ = ["Cursor", "Fetched", "Item", "Request"]
+__all__ = ["SMALL_BYTES", "Cursor", "Fetched", "Item", "Request"]
 
+MOST_SMALL = 16
+SMALL_BYTES = 256 << 10
+"""So many answers may wait of a shard while they hold less than this together."""
 _WHOLE = (1 << 63) - 1
 """As a sub-sequence: all of an aggregate has been taken."""
 
@@ -133,8 +136,10 @@ class Cursor:
 
     @property
     def wants_more(self) -> bool:
-        """Whether another read is of use: at most one answer waits while the next one is fetched."""
-        return not (self.over or self.paused or self.reading) and len(self.items) < 2
+        """Whether another read is of use: at most one answer waits while the next one is fetched, or a few small ones."""
+        if self.over or self.paused or self.reading:
+            return False
+        return len(self.items) < 2 or (len(self.items) < MOST_SMALL and sum(item.held for item in self.items) < SMALL_BYTES)
 
     # -- what to ask ----------------------------------------------------------------------------------------------
 

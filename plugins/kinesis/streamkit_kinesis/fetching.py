@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from streamkit.errors import BrokerError, PositionExpiredError, ThrottledError
 from streamkit.model import Batch, Partition, StartPosition
 from streamkit.plugin import AdapterContext, Budget, Event, Failed
-from streamkit_kinesis.cursor import Cursor, Fetched, Item
+from streamkit_kinesis.cursor import SMALL_BYTES, Cursor, Fetched, Item
 from streamkit_kinesis.ends import FalseEndError, ShardExpiredError
 from streamkit_kinesis.errors import BROKER
 from streamkit_kinesis.fetch import Fetch, IteratorExpired, LeftBehindError
@@ -33,6 +33,9 @@ SHARD_EXPIRED = "a shard had expired before it was read to its end, going on wit
 
 CLOSE_SECONDS = 2.0
 """How long `close` waits for threads whose call has not been answered. They end with their call."""
+GATHER_SECONDS = 0.02
+"""How soon little is handed out after little: each time wakes two threads, which costs more than the records. What comes after a
+longer silence is handed out at once."""
 PATIENCE_SECONDS = 30.0
 FAILURES = 5
 """A shard that fails so often and for so long, while others are answered, is said to have failed."""
@@ -49,12 +52,14 @@ class Fetching:
         *,
         chance: Callable[[], float] = random.random,
         threads: bool = True,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """`threads=False`: nothing is read but by `step`, for tests. `chance`: from 0 to 1."""
+        """`threads=False`: nothing is read but by `step`, for tests. `chance`: from 0 to 1. `sleep`: on the reader's thread."""
         self._settings = settings
         self._context = context
         self._fetch = fetch
         self._chance = chance
+        self._sleep = sleep
         self._limits = Limits(settings.reads_per_second, settings.bytes_per_second, settings.idle_wait.total_seconds())
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -69,6 +74,8 @@ class Fetching:
         self._outage = Outage()
         self._watched: float | None = None
         """Until when the one thread sleeps that looks at the clock for all."""
+        self._gather_until = 0.0
+        """Little was handed out a moment ago: until when (monotonic) what comes next is left to become more."""
         self._closing = False
         self._most_threads = settings.read_threads if threads else 0
         self._threads: list[threading.Thread] = []
@@ -121,10 +128,15 @@ class Fetching:
 
     def collect(self, budget: Budget) -> list[Event]:
         """What has arrived, within the budget; waits for the first of it. Raises BrokerError while the service does not answer."""
+        if (seconds := min(self._gather_until - self._context.monotonic(), budget.max_wait_seconds)) > 0:
+            self._sleep(seconds)
         with self._lock:
             if not self._ready and budget.max_wait_seconds > 0:
                 self._arrived.wait(budget.max_wait_seconds)
             events = self._hand_out(budget)
+            if events:
+                size = sum(event.bytes for event in events if isinstance(event, Batch))
+                self._gather_until = self._context.monotonic() + GATHER_SECONDS if size < SMALL_BYTES else 0.0
             error = self._outage.error(self._context.monotonic()) if not events else None
         if error is not None:
             raise error.with_traceback(None)  # it is raised by each poll until there is an answer

@@ -6,13 +6,15 @@ from collections import deque
 from typing import Any
 
 import pytest
-from streamkit_kinesis.cursor import Cursor
-from streamkit_kinesis.fetching import THROTTLED
+from streamkit_kinesis.cursor import MOST_SMALL, SMALL_BYTES, Cursor
+from streamkit_kinesis.fetching import GATHER_SECONDS, THROTTLED
 
 from plugins.kinesis.tests.service import EASY, World, drive, records_in, refusal, values_in
 from streamkit.errors import AccessDeniedError, BrokerError, BrokerUnavailableError
 from streamkit.model import Batch, Position, StartPosition
 from streamkit.plugin import Budget, CaughtUp, Failed
+
+ONE = Budget(max_records=1, max_bytes=1 << 30, max_wait_seconds=0.05)
 
 
 def filled(count: int, **changes: Any) -> World:
@@ -151,11 +153,51 @@ def test_a_shard_is_read_by_one_at_a_time() -> None:
 
 
 def test_at_most_two_answers_of_a_shard_wait() -> None:
-    world = filled(100, read_records=10)
+    world = filled(0, read_records=2)
+    values = [b"%d" % number * (SMALL_BYTES // 2) for number in range(8)]
+    for value in values:
+        world.service.put("orders", 0, value)
     for _ in range(10):
         world.step(1)
     assert world.service.count("get_records") == 2
-    assert values_in(world.poll()) + values_in(world.run(20)) == numbers(100)
+    assert values_in(world.poll()) + values_in(world.run(20)) == values
+
+
+def test_a_few_more_wait_that_are_small() -> None:
+    world = filled(30, read_records=1)
+    for _ in range(20):
+        world.step(1)
+    assert world.service.count("get_records") == MOST_SMALL
+    assert values_in(world.poll()) + values_in(world.run(30)) == numbers(30)
+
+
+def test_little_after_little_is_gathered_and_what_comes_after_a_silence_is_not() -> None:
+    world = filled(3, read_records=1)
+    waits: list[float] = []
+    world.fetching._sleep = waits.append
+    for _ in range(3):
+        world.step(1)
+    assert values_in(world.poll(ONE)) == [b"0"]
+    assert values_in(world.poll(ONE)) == [b"1"]
+    assert waits == pytest.approx([GATHER_SECONDS]), "the second one was asked for at once"
+    world.context.now += 2 * GATHER_SECONDS
+    assert values_in(world.poll(ONE)) == [b"2"]
+    assert len(waits) == 1
+
+
+def test_nobody_waits_for_more_than_much_or_while_commands_wait() -> None:
+    world = filled(0, read_records=1)
+    for value in (b"x" * SMALL_BYTES, b"little", b"last"):
+        world.service.put("orders", 0, value)
+    waits: list[float] = []
+    world.fetching._sleep = waits.append
+    for _ in range(2):
+        world.step(1)
+    assert records_in(world.poll(ONE))
+    assert values_in(world.poll(ONE)) == [b"little"]
+    world.step(1)
+    assert values_in(world.poll()) == [b"last"]
+    assert not waits
 
 
 def test_removing_what_was_never_added_changes_nothing() -> None:
