@@ -25,8 +25,8 @@ from tests.docs.pages import DOCS, EXAMPLES, PAGES, ROOT, SNIPPETS, Block, block
 LANGUAGES = {"python", "bash", "console", "ini", "json", "toml", "text"}
 CONTEXT = {"STREAMKIT_STREAM": "orders", "STREAMKIT_GROUP": "billing"}
 OTHER_VARIABLES = {"STREAMKIT_TEST_REQUIRE"}
-NOT_INSTALLED = ("STREAMKIT_LINES__",)
-"""Sections of plugins that are not installed here: an example's."""
+NOT_INSTALLED = ("STREAMKIT_LINES__", "STREAMKIT_REDISSTREAMS__")
+"""Sections of plugins that are not installed here: of examples."""
 SET_UP = ["pip install uv && uv run streamkit demo", "pip install uv && uv run pytest"]
 
 

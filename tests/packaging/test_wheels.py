@@ -59,10 +59,10 @@ class Environment:
     def install(self, *wheels: Path | str) -> None:
         uv("pip", "install", "--quiet", "--python", self.programs / "python", *wheels)
 
-    def run(self, program: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def run(self, program: str, *arguments: str, timeout: float = 60, **variables: str) -> subprocess.CompletedProcess[str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("STREAMKIT_", "PYTHON"))}
         command = [str(self.programs / program), *arguments]
-        return subprocess.run(command, cwd=self.folder, env=kept | variables, capture_output=True, text=True, timeout=60, check=False)
+        return subprocess.run(command, cwd=self.folder, env=kept | variables, capture_output=True, text=True, timeout=timeout, check=False)
 
     def loaded_by(self, statement: str) -> set[str]:
         """Which of the heavy packages a statement brings into a fresh interpreter."""

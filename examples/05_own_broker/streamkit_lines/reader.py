@@ -22,7 +22,7 @@ class LinesReader(Reader):
         self._paused: set[Partition] = set()
         self._at_end: set[Partition] = set()
 
-    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None) -> None:
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         byte = 0 if start.position is None else start.position.sequence or 0
         if start.kind == "after":
             byte += len(self._lines(partition, byte, 1, 1)[0])
