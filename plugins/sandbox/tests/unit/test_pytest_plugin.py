@@ -14,6 +14,8 @@ def test_three(): ...
 def test_four(kinesis_stream): ...
 def test_five(kinesalite_server): ...
 def test_six(dynamodb_server): ...
+def test_seven(blob_container): ...
+def test_eight(event_hub): ...
 """
 
 
@@ -29,24 +31,25 @@ def run(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_missing_server_skips_its_tests_and_the_last_lines_say_so(tmp_path: Path) -> None:
     done = run(tmp_path)
-    *_, heading, dynamodb, kafka, kinesis, kinesalite, verdict = done.stdout.splitlines()
+    *_, heading, azurite, dynamodb, kafka, kinesis, kinesalite, verdict = done.stdout.splitlines()
     assert done.returncode == 0
     assert "not tested" in heading
+    assert azurite.startswith("1 test: azurite is not available: STREAMKIT_SANDBOX_NODE=system and there is no node")
     assert dynamodb.startswith("1 test: dynamodb is not available: STREAMKIT_SANDBOX_JAVA=system and there is no java")
     assert kafka.startswith("2 tests: kafka is not available: STREAMKIT_SANDBOX_JAVA=system and there is no java")
     assert kinesalite.startswith("1 test: kinesis-fast is not available: STREAMKIT_SANDBOX_NODE=system and there is no node")
     assert kinesis.startswith("1 test: kinesis is not available: STREAMKIT_SANDBOX_NODE=system and there is no node")
-    assert "1 passed, 5 skipped" in verdict
+    assert "2 passed, 6 skipped" in verdict
 
 
 def test_where_all_servers_are_required_a_missing_one_fails(tmp_path: Path) -> None:
     done = run(tmp_path, STREAMKIT_TEST_REQUIRE="all")
     assert done.returncode == 1
-    assert "1 passed, 5 errors" in done.stdout
+    assert "2 passed, 6 errors" in done.stdout
     assert "kafka is not available" in done.stdout
     assert "kinesis is not available" in done.stdout
 
 
 def test_a_server_that_is_misconfigured_is_an_error_never_a_skip(tmp_path: Path) -> None:
     done = run(tmp_path, STREAMKIT_SANDBOX_JAVA="nonsense", STREAMKIT_SANDBOX_NODE="nonsense")
-    assert "1 passed, 5 errors" in done.stdout
+    assert "2 passed, 6 errors" in done.stdout

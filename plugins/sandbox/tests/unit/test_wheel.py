@@ -22,5 +22,5 @@ def test_the_wheel_has_the_scripts_that_servers_are_started_with(tmp_path: Path)
     (wheel,) = tmp_path.glob("*.whl")
     shipped = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
     here = {file.name for file in (PROJECT / "streamkit_sandbox").iterdir() if file.suffix in (".js", ".java")}
-    assert here == {"clock.js", "loopback.js", "DynamoDBOnLoopback.java"}
+    assert here == {"clock.js", "eventhubs_js.js", "loopback.js", "DynamoDBOnLoopback.java"}
     assert here <= shipped
