@@ -12,6 +12,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from streamkit.assembly.parts import Assembled, assemble, load_settings
 from streamkit.assembly.registry import Registry
 from streamkit.assembly.targets import code_of
+from streamkit.assembly.telemetry import flush_seconds, flush_telemetry, instrument
 from streamkit.assembly.view import AppView, page_address
 from streamkit.engine.lifespan import Lifespan
 from streamkit.engine.runtime import Promise, Runtime, Task, ThreadRuntime
@@ -81,6 +83,7 @@ class App:
         """Let it run once more, as if it had never run; not while it runs."""
         self._has_run = False
         self._stop_reason: str | None = None
+        self._told_at: float | None = None
         self._entering: Lifespan | None = None
         self._supervisor: Supervisor | None = None
         self._view: AppView | None = None
@@ -99,6 +102,7 @@ class App:
     def stop(self, reason: str = "app.stop()") -> None:
         """Drain and end, from any thread; before the start it prevents it."""
         self._stop_reason = self._stop_reason or reason
+        self._told_at = self._told_at or time.monotonic()
         if self._entering is not None:
             self._entering.stop()
         if self._supervisor is not None:
@@ -112,6 +116,11 @@ class App:
             self._entering.stop()
         if self._cut is not None:
             self._cut()
+
+    def _flush_seconds(self) -> float:
+        """How long telemetry may keep the process from ending, now that this app has ended."""
+        draining = time.monotonic() - self._told_at if self._told_at is not None else 0.0
+        return flush_seconds(self._view.drain_seconds if self._view is not None else 0.0, draining)
 
     def snapshot(self) -> list[PartitionStatus]:
         """The partitions of this worker as they stand; empty before the start."""
@@ -192,6 +201,8 @@ class App:
             await lifespan.leave(quietly=failed)
 
     async def _supervise(self, parts: Parts, runtime: Runtime) -> None:
+        if self._view is not None:
+            instrument(parts, self._view)  # now, because the lifespan may have set up OpenTelemetry
         supervisor = Supervisor(parts, runtime)
         task, life = runtime.control.begin("supervisor", supervisor.run())
         self._cut = lambda: runtime.control.post(self._cut_off, supervisor, task)
@@ -319,6 +330,7 @@ def _run(apps: tuple[App, ...], dotenv: Path | None, config: Path | None, debug:
         if page is not None:
             page.close()
         runtime.stop()
+        flush_telemetry(min(app._flush_seconds() for app in apps))
 
 
 def _check_twice(assembled: list[Assembled]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import version
@@ -23,12 +23,13 @@ from starlette.routing import Route
 from uvicorn import Config, Server
 
 from streamkit.assembly.masking import masked, scrub
+from streamkit.assembly.samples import samples
 from streamkit.assembly.view import AppView
 from streamkit.engine.runtime import LoopThread, Promise, stack_of
 from streamkit.engine.status import AppStatus, PartitionStatus, not_ready
 from streamkit.errors import ConfigurationError
 from streamkit.settings import host_and_port
-from streamkit.telemetry.metrics import Sample, exposition, samples_of
+from streamkit.telemetry.metrics import exposition
 
 __all__ = ["LIVE_SECONDS", "PATHS", "StatusPage"]
 
@@ -131,8 +132,7 @@ class StatusPage:
         return JSONResponse(self._safe({"version": version("streamkit"), "apps": apps}))
 
     def _metrics(self) -> Response:
-        samples = [sample for app in self._apps for sample in _samples(app)]
-        text, content_type = exposition(samples)
+        text, content_type = exposition([sample for app in self._apps for sample in samples(app)])
         return Response(text, media_type=content_type)
 
     def _safe(self, value: object) -> object:
@@ -210,37 +210,3 @@ def _partition(one: PartitionStatus) -> dict[str, object]:
 
 def _rounded(value: object) -> object:
     return round(value, 3) if isinstance(value, float) else value
-
-
-# -- metrics -------------------------------------------------------------------------------------------------------------
-
-
-def _samples(app: AppView) -> Iterator[Sample]:
-    """What the engine counts anyway, what observers have counted, and how it stands."""
-    status = app.status()
-    own = (status.broker, status.group)
-    yield from samples_of(app.counts, *own)
-    for partition, totals in app.totals().items():
-        labels = (*own, partition.stream, partition.id)
-        yield Sample("streamkit_records_total", labels, totals.records)
-        yield Sample("streamkit_calls_total", labels, totals.calls)
-        yield Sample("streamkit_call_seconds_total", labels, totals.call_seconds)
-        yield Sample("streamkit_retries_total", labels, totals.retries)
-        for how, count in totals.put_aside.items():
-            yield Sample("streamkit_put_aside_total", (*labels, how), count)
-    held = [one for one in status.partitions if one.state != "waiting"]
-    for one in held:
-        labels = (*own, one.partition.stream, one.partition.id)
-        gauges = {
-            "streamkit_checkpoint_age_seconds": app.counts.checkpoint_age(one.partition),
-            "streamkit_in_flight_records": one.in_flight,
-            "streamkit_lag_records": one.lag_records,
-            "streamkit_lag_seconds": one.lag_seconds,
-            "streamkit_parked_keys": one.parked,
-            "streamkit_halted": int(one.state == "halted"),
-            "streamkit_stuck": int(one.state == "stuck"),
-        }
-        yield from (Sample(name, labels, value) for name, value in gauges.items() if value is not None)
-    yield Sample("streamkit_assigned_partitions", own, len(held))
-    yield Sample("streamkit_ready", own, int(not not_ready(status)))
-    yield Sample("streamkit_uptime_seconds", own, status.uptime_seconds)

@@ -52,9 +52,18 @@ class AppView:
             partitions=(),
         )
 
+    @property
+    def drain_seconds(self) -> float:
+        """What its drain may take."""
+        return self._parts.settings.drain_timeout.total_seconds()
+
     def totals(self) -> Mapping[Partition, Totals]:
         """What has been done so far."""
         return self.health.totals() if self.health is not None else {}
+
+    def saves(self) -> tuple[int, float]:
+        """How many saves of checkpoints have ended, and the seconds that they took."""
+        return self.health.saves() if self.health is not None else (0, 0.0)
 
     @property
     def control_thread(self) -> int | None:

@@ -15,6 +15,7 @@ import typer
 
 from streamkit import app
 from streamkit.assembly.registry import Registry
+from streamkit.assembly.telemetry import export_if_asked
 from streamkit.cli.connection import Connection, connect, load_for_command
 from streamkit.cli.letters import error_text, find, first, json_of, name_of, printable, replay_overrides, starts, summary_of, text_of
 from streamkit.cli.output import DOTENV, ConfigFile, JsonFlag, examples, print_json, print_table, remark
@@ -101,6 +102,7 @@ def replay(
     Keys that were parked are released when all of their letters have been dealt with.
     """
     pipeline = app_of(target)
+    export_if_asked(target.partition(":")[0])
     given = dict(pipeline.overrides)
     parks = load_for_command(Registry(), config, given).settings.on_failure == "park"
     pipeline.overrides = replay_overrides(config, given)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from streamkit import app
+from streamkit.assembly.telemetry import export_if_asked
 from streamkit.cli.output import DOTENV, ConfigFile, examples
 from streamkit.cli.target import app_of, raised_by_user_code
 from streamkit.errors import StreamkitError
@@ -35,6 +36,7 @@ def run(context: typer.Context, target: Target, config: ConfigFile = None) -> No
     Exit code 0: drained; 1: a failure policy halted or stopped it; 2: the configuration; 3: the drain timed out.
     """
     pipeline = app_of(target)
+    export_if_asked(target.partition(":")[0])
     try:
         app.run(pipeline, dotenv=DOTENV, config=config, debug=bool(context.obj))
     except StreamkitError:

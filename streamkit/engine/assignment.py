@@ -137,7 +137,8 @@ class Assignment:
 
     def _make_worker(self, checkpoint: Checkpoint, grant: object) -> None:
         house = self._house
-        caller = Caller(house.code, house.limits.process_timeout_seconds)
+        measured = house.instrumentation.assigned(self.partition) if house.instrumentation is not None else None
+        caller = Caller(house.code, house.limits.process_timeout_seconds, measured)
         name = f"worker-{self.partition}"
         carrier = house.runtime.user(name) if caller.on_loop else house.runtime.thread(name)
         context = Context(self.partition, epoch=self.epoch, start=checkpoint.at, state=house.state, link=self._link)

@@ -111,6 +111,10 @@ class Health:
         """What has been done so far, also by assignments that are over."""
         return self.tally.totals()
 
+    def saves(self) -> tuple[int, float]:
+        """How many saves of checkpoints the store has answered, and the seconds that they took."""
+        return self.house.checkpointer.saves if self.house is not None else (0, 0.0)
+
     def _circumstances(self) -> Circumstances:
         outage = self.house.checkpointer.outage if self.house is not None else None
         return Circumstances(
@@ -148,4 +152,6 @@ class Health:
 
 def _totals(assignment: Assignment) -> Totals:
     worker = assignment.worker
-    return Totals() if worker is None else Totals(worker.snapshot().count, *worker.calls_made(), dict(assignment.asides.counts))
+    if worker is None:
+        return Totals()
+    return Totals(worker.snapshot().count, *worker.calls_made(), dict(assignment.asides.counts), worker.bytes_done)

@@ -11,6 +11,7 @@ from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.delivery.turn import Turn
+from streamkit.engine.instrumentation import Instrumentation
 from streamkit.engine.reading import Reading
 from streamkit.engine.requests import Requests
 from streamkit.engine.runtime import Runtime
@@ -46,6 +47,8 @@ class House:
     """What discovery knows of a partition."""
     partitions_of: Callable[[str], int]
     """How many partitions a stream has now."""
+    instrumentation: Instrumentation | None = None
+    """What measures and traces; None: nothing does."""
     turn: Turn = field(init=False)
 
     def __post_init__(self) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from streamkit.engine.delivery.call import Code
+from streamkit.engine.instrumentation import Instrumentation
 from streamkit.plugin import Adapter, Broker, CheckpointStore, Observer, Producer
 from streamkit.settings import Settings
 
@@ -29,3 +30,5 @@ class Parts:
     state: object = None
     dead_letter: Producer | None = None  # type: ignore[type-arg]
     """Writes the records that failed for good; None: none are put aside."""
+    instrumentation: Instrumentation | None = None
+    """What measures and traces; None: nothing does, and it costs nothing."""

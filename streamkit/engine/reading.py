@@ -257,11 +257,12 @@ class Reading:
         elif isinstance(event, Failed):
             await self._failed(event)
         else:
-            if isinstance(event, Revoked | Lost):
-                if not isinstance(self._reader, Membership):
-                    self._forget(event.partitions)  # nobody but the engine says what is assigned: it will be added again, or not
-                else:
-                    self._give_back(event.partitions)
+            if isinstance(event, Lost) and not isinstance(self._reader, Membership):
+                # Nobody but the engine says what is assigned. What it has taken back meanwhile is not this reader's to lose.
+                event = Lost(tuple(p for p in event.partitions if p in self._workers), event.reason)
+                self._forget(event.partitions)
+            elif isinstance(event, Revoked | Lost):
+                self._give_back(event.partitions)
             elif isinstance(event, Assigned):
                 self._gone.difference_update(event.partitions)
             self._post(event)

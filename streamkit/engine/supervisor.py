@@ -169,6 +169,7 @@ class Supervisor:
             interval_seconds=settings.checkpoint_interval.total_seconds(),
             records=settings.checkpoint_records,
             max_in_flight=settings.max_in_flight,
+            instrumentation=parts.instrumentation,
         )
         self._house = House(
             runtime=runtime,
@@ -187,6 +188,7 @@ class Supervisor:
             dead_letters=self._dead_letters(),
             look_up=self._discovery.look_up,
             partitions_of=self._discovery.count,
+            instrumentation=parts.instrumentation,
         )
 
     def _reader_and_its_store(self) -> tuple[Reader, CheckpointStore | None]:
@@ -202,7 +204,9 @@ class Supervisor:
         producer, target = self._parts.dead_letter, self._parts.settings.dead_letter
         if producer is None or target is None:
             return None
-        return DeadLetters(producer, target, self._runtime, group=self._parts.settings.group, worker=self._parts.worker_name)
+        parts = self._parts
+        group, worker = parts.settings.group, parts.worker_name
+        return DeadLetters(producer, target, self._runtime, group=group, worker=worker, instrumentation=parts.instrumentation)
 
     async def _drain(self) -> Sequence[Partition]:
         """Give everything back within DRAIN_TIMEOUT. The partitions whose code was still running at the end of it."""

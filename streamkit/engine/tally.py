@@ -30,6 +30,8 @@ class Totals:
     retries: int = 0
     put_aside: Mapping[str, int] = field(default_factory=dict)
     """By how: `dead_letter`, `skip`."""
+    bytes: int = 0
+    """Keys and values of the records, as far as the adapter counts them."""
 
     def __add__(self, other: Totals) -> Totals:
         return Totals(
@@ -38,6 +40,7 @@ class Totals:
             self.call_seconds + other.call_seconds,
             self.retries + other.retries,
             {how: self.put_aside.get(how, 0) + other.put_aside.get(how, 0) for how in (*self.put_aside, *other.put_aside)},
+            self.bytes + other.bytes,
         )
 
 

@@ -1,69 +1,23 @@
-"""Metrics: their names, what observers count, and the text that Prometheus reads.
+"""Metrics: what observers count, and the text that Prometheus reads. Their names are in `names.py`.
 
-`METRICS` is the list of all there are; docs/reference/metrics.md explains them. Nothing is counted per record: how many
-records are done is what the engine counts anyway, looked up when somebody asks. Labels are broker, group, stream and
-partition, never anything out of a record.
+Nothing is counted per record: how many records are done is what the engine counts anyway, looked up when somebody asks. Labels are
+broker, group, stream and partition, never anything out of a record.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition
 from streamkit.plugin import Observer
+from streamkit.telemetry.names import METRICS
 
-__all__ = ["METRICS", "EventCounts", "Metric", "Sample", "check_installed", "exposition", "samples_of"]
+__all__ = ["EventCounts", "Sample", "check_installed", "exposition", "samples_of"]
 
 MAX_DEPARTED = 1000
 """Of so many partitions that have left the counts are kept, so that they go on where they stood when one comes back."""
-
-LABELS = ("broker", "group", "stream", "partition")
-APP_LABELS = ("broker", "group")
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """One name."""
-
-    name: str
-    kind: Literal["counter", "gauge"]
-    help: str
-    labels: tuple[str, ...] = LABELS
-
-
-METRICS = (
-    Metric("streamkit_records_total", "counter", "Records that the processor is done with, put aside included."),
-    Metric("streamkit_calls_total", "counter", "Calls of the processor that have returned: batches, or runs of records."),
-    Metric("streamkit_call_seconds_total", "counter", "Time spent in those calls."),
-    Metric("streamkit_failures_total", "counter", "Attempts that failed."),
-    Metric("streamkit_retries_total", "counter", "Failed attempts that were followed by another one without a halt in between."),
-    Metric("streamkit_put_aside_total", "counter", "Records that failed for good: dead-lettered, parked or skipped.", (*LABELS, "how")),
-    Metric("streamkit_checkpoints_total", "counter", "Checkpoints that were saved."),
-    Metric("streamkit_checkpoint_failures_total", "counter", "Times that saving began to fail."),
-    Metric("streamkit_rebalances_total", "counter", "Partitions that came or went: assigned, revoked, lost, ended.", (*LABELS, "what")),
-    Metric("streamkit_stuck_total", "counter", "Calls that ran for longer than STREAMKIT_STUCK_AFTER."),
-    Metric("streamkit_blocked_total", "counter", "Times that the engine or the user's loop was kept from running.", APP_LABELS),
-    Metric(
-        "streamkit_noticed_total",
-        "counter",
-        "Records that an adapter has said something about.",
-        (*LABELS, "what"),
-    ),
-    Metric("streamkit_checkpoint_age_seconds", "gauge", "Time since the last checkpoint was saved, or since the partition was assigned."),
-    Metric("streamkit_in_flight_records", "gauge", "Records above the saved checkpoint that were read, done or not."),
-    Metric("streamkit_lag_records", "gauge", "Records between the processor and the tip; missing where the broker does not say."),
-    Metric("streamkit_lag_seconds", "gauge", "How far the processor is behind the tip, at least; missing where unknown."),
-    Metric("streamkit_parked_keys", "gauge", "Keys that are parked: their records are put aside uncalled, until a replay."),
-    Metric("streamkit_halted", "gauge", "1 while the failure policy has stopped the partition."),
-    Metric("streamkit_stuck", "gauge", "1 while a call runs for longer than STREAMKIT_STUCK_AFTER."),
-    Metric("streamkit_assigned_partitions", "gauge", "Partitions that this worker has.", APP_LABELS),
-    Metric("streamkit_ready", "gauge", "1 if this app is ready, as /ready says.", APP_LABELS),
-    Metric("streamkit_uptime_seconds", "gauge", "Time since the app began to run.", APP_LABELS),
-)
-"""Every metric."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from streamkit.engine.checkpoint.entry import Draft, Entry, Notes, Wanted
 from streamkit.engine.checkpoint.outage import Outage
 from streamkit.engine.delivery.worker import Worker
+from streamkit.engine.instrumentation import Instrumentation
 from streamkit.engine.runtime import Promise, Runtime
 from streamkit.errors import (
     CheckpointError,
@@ -62,7 +63,9 @@ class Checkpointer:
         interval_seconds: float,
         records: int | None,
         max_in_flight: int,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
+        self._instrumentation = instrumentation
         self._runtime = runtime
         self._store = store
         self._observer = observer
@@ -78,6 +81,8 @@ class Checkpointer:
         self._saving: Sequence[Partition] = ()
         self.saving_since: float | None = None
         """When the save began that the store has not answered."""
+        self.saves: tuple[int, float] = (0, 0.0)
+        """How many saves the store has answered or refused, and how long they took in all: replaced whole, looked at by others."""
 
     # -- entries --------------------------------------------------------------------------------------------------
 
@@ -266,7 +271,8 @@ class Checkpointer:
     async def _save(self, due: Sequence[tuple[Entry, Draft]]) -> None:
         answers: Sequence[Grant | Exception]
         self._saving = [entry.worker.partition for entry, _ in due]
-        self.saving_since = self._runtime.monotonic()
+        began = self.saving_since = self._runtime.monotonic()
+        began_at = self._runtime.unix_time()
         try:
             answers = await self._store.save([(draft.checkpoint, entry.grant) for entry, draft in due])
             if len(answers) != len(due):
@@ -275,6 +281,14 @@ class Checkpointer:
             answers = [error] * len(due)
         finally:
             self.saving_since = None
+        took = self._runtime.monotonic() - began
+        self.saves = (self.saves[0] + 1, self.saves[1] + took)
+        if self._instrumentation is not None:
+            told = [
+                (draft.checkpoint, answer if isinstance(answer, Exception) else None)
+                for (_, draft), answer in zip(due, answers, strict=True)
+            ]
+            self._instrumentation.saved(told, began_at, began_at + took)
         failed: dict[Partition, Exception] = {}
         saved: set[Partition] = set()
         for (entry, draft), answer in zip(due, answers, strict=True):

@@ -91,6 +91,9 @@ class LeasedStoreCalls:
 
     # -- leases ---------------------------------------------------------------------------------------------------
 
+    def check_start(self) -> Awaitable[None]:
+        return self._ask("check-start", self._store.check_start())
+
     async def leases(self) -> Sequence[Lease]:
         return [row for row in await self._ask("leases", self._store.leases()) if self._is_read(row.partition)]
 

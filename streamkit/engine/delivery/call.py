@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from streamkit.engine.instrumentation import CallInstrumentation
 from streamkit.engine.runtime import Carrier, is_being_stopped
 from streamkit.model import Batch, Position, Record
 from streamkit.outcome import Outcome, Reject, Retry, Stop
@@ -55,8 +56,10 @@ class Exited(Exception):
 class Caller:
     """Calls the hooks of one assignment."""
 
-    def __init__(self, code: Code, limit_seconds: float | None = None) -> None:
+    def __init__(self, code: Code, limit_seconds: float | None = None, instrumentation: CallInstrumentation | None = None) -> None:
         """`limit_seconds`: an `async def` record (or batch) that takes longer is cancelled, and has failed."""
+        self.instrumentation = instrumentation
+        """What measures and traces the calls; None: nothing does."""
         self._limit = limit_seconds
         self._facts = code.facts
         self._factory = code.factory
@@ -64,7 +67,7 @@ class Caller:
         shape: object = code.processor_type or (code.factory if isinstance(code.factory, type) else None)
         if shape is None and code.factory is not None:
             shape = self._processor = code.factory()
-        self._function: Callable[..., Any] | None = code.function if shape is None else getattr(shape, "process", None)
+        self._function: Callable[..., Any] | None = self._instrumented(code.function if shape is None else getattr(shape, "process", None))
         self.is_async = inspect.iscoroutinefunction(self._function)
         hooks = [self._function] if shape is None else [getattr(shape, name) for name in HOOKS]
         self.on_loop = any(inspect.iscoroutinefunction(hook) for hook in hooks)
@@ -75,11 +78,16 @@ class Caller:
         self.flushes = shape is not None and _defines(shape, "flush")
         self.hears_end = shape is not None and _defines(shape, "partition_ended")
 
+    def _instrumented(self, function: Callable[..., Any] | None) -> Callable[..., Any] | None:
+        if self.instrumentation is None or function is None:
+            return function
+        return self.instrumentation.around(function, self._facts.by)
+
     async def make(self, carrier: Carrier) -> None:
         """Make the processor, on the carrier that will call it. Raises what its constructor raises; tried again like `initialize`."""
         if self._processor is None and self._factory is not None:
             self._processor = self._factory() if self.on_loop else await carrier.call_def(self._factory)
-            self._function = self._processor.process
+            self._function = self._instrumented(self._processor.process)
 
     async def initialize(self, carrier: Carrier, context: Context) -> None:
         if self._processor is not None:

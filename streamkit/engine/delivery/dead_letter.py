@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from streamkit.engine.delivery.enclosed import enclosed
 from streamkit.engine.delivery.letter import letter_of
 from streamkit.engine.delivery.messages import FailedRecord
+from streamkit.engine.instrumentation import Instrumentation
 from streamkit.engine.runtime import Runtime
 from streamkit.errors import DeadLetterError, StreamGoneError, StreamkitError
+from streamkit.model import Headers
 from streamkit.plugin import Producer
 
 __all__ = ["DeadLetters"]
@@ -31,7 +34,9 @@ class DeadLetters:
         *,
         group: str,
         worker: str,
+        instrumentation: Instrumentation | None = None,
     ) -> None:
+        self._instrumentation = instrumentation
         self._producer = producer
         self._target = target
         self._stream = target.partition(":")[2]
@@ -57,9 +62,27 @@ class DeadLetters:
         there, and all are to be written again."""
         if not failed:
             return
+        if self._instrumentation is None:
+            await self._write(failed, None)
+            return
+        began = self._runtime.unix_time()
+        error: BaseException | None = None
+        try:
+            await self._write(failed, self._instrumentation)
+        except BaseException as raised:
+            error = raised
+            raise
+        finally:
+            records = [one.record for one in failed]
+            self._instrumentation.sent(self._target, records, began, self._runtime.unix_time(), error)
+
+    async def _write(self, failed: Sequence[FailedRecord], instrumentation: Instrumentation | None) -> None:
         at = datetime.fromtimestamp(self._runtime.unix_time(), UTC)
         try:
             letters = [letter_of(one, group=self._group, worker=self._worker, failed_at=at) for one in failed]
+            if instrumentation is not None:
+                more = [instrumentation.context_of(one.record) for one in failed]
+                letters = [replace(letter, headers=Headers((*letter.headers, *own))) for letter, own in zip(letters, more, strict=True)]
             if not self._producer.keeps_headers:
                 letters = [enclosed(letter) for letter in letters]
             answers = await self._runtime.io.call("write-dead-letters", self._producer.send(self._stream, letters))

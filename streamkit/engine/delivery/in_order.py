@@ -184,7 +184,7 @@ class InOrder:
                 return
             now.delivered = life.runtime.unix_time()
             result = await self._caller.process(life.carrier, now, context)
-            life.end_call()
+            life.end_call(result.failure)
             if context.lost:
                 return  # what it has done counts no more
             if result.count:

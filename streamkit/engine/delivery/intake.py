@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from streamkit.engine.delivery.messages import Progress
-from streamkit.engine.delivery.pressure import weight_of
+from streamkit.engine.delivery.pressure import RECORD_OVERHEAD_BYTES, weight_of
 from streamkit.engine.runtime import Signal
 from streamkit.model import Batch, Partition, Position, StartPosition
 from streamkit.processing import Running
@@ -59,6 +59,8 @@ class Intake:
         """The last record that the code itself has finished: what was put aside it cannot checkpoint."""
         self._finished = 0
         self._finished_bytes = 0
+        self.bytes_done = 0
+        """Keys and values of the finished, as far as the adapter counts them."""
         self._nudged_at = -1
         self._marks: deque[Progress] = deque()
         # Written by the user's code, through its context.
@@ -137,8 +139,7 @@ class Intake:
         last, count = batch.last, len(batch)
         if not put_aside:
             self.own = last
-        self._finished += count
-        self._finished_bytes += weight_of(batch)
+        self.free(count, weight_of(batch))
         self.advance(Progress(last, self.progress.count + count, batch.last_timestamp))
         self._make_room()
 
@@ -146,6 +147,7 @@ class Intake:
         """So many records are done, in whatever order: their memory is free."""
         self._finished += records
         self._finished_bytes += weight_bytes
+        self.bytes_done += weight_bytes - records * RECORD_OVERHEAD_BYTES
 
     def tell_room(self) -> None:
         """Have the reader look whether there is room. It costs a wake-up, so once for many that were freed."""

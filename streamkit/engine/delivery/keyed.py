@@ -218,8 +218,7 @@ class Keyed:
         self._idle.append(runner)
         assert job is not None
         took = self._life.runtime.monotonic() - runner.began
-        self._life.calls_made += 1
-        self._life.calls_seconds += took
+        self._life.count_call(took, result.failure)
         if self._life.context.lost:
             return  # what it has done counts no more
         self._pace.learn(result.count, took)

@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 from streamkit.engine.delivery.messages import Ending, Limits, WorkerEvents
 from streamkit.engine.delivery.turn import Turn
 from streamkit.engine.runtime import Carrier, Promise, Runtime
+from streamkit.outcome import Outcome
 from streamkit.processing import Context
 
 __all__ = ["Life"]
@@ -52,6 +53,8 @@ class Life:
         self.calls_made = 0
         self.calls_seconds = 0.0
         """Calls of `process` that have returned, and how long they took in all."""
+        self.called: Callable[[float, Outcome | BaseException | None], None] | None = None
+        """Told of each of those calls: how long it took, and what failed. None: nobody measures them."""
         self.meanwhile: Callable[[], Awaitable[float | None]] = _nothing
         """What goes on during a wait; answers in how many seconds it wants to be called again, or None."""
 
@@ -84,12 +87,18 @@ class Life:
             await self.signal.wait(LOOK_AGAIN_SECONDS)
         return False
 
-    def end_call(self) -> None:
+    def end_call(self, failure: Outcome | BaseException | None = None) -> None:
         """Note that it has returned."""
         if self.call_started is not None:
-            self.calls_seconds += self.runtime.monotonic() - self.call_started
-            self.calls_made += 1
+            self.count_call(self.runtime.monotonic() - self.call_started, failure)
             self.call_started = None
+
+    def count_call(self, seconds: float, failure: Outcome | BaseException | None) -> None:
+        """A call of `process` has returned."""
+        self.calls_seconds += seconds
+        self.calls_made += 1
+        if self.called is not None:
+            self.called(seconds, failure)
 
     async def hook(self, call: Coroutine[object, object, None]) -> None:
         """Call any other hook; raises what it raises."""

@@ -58,6 +58,8 @@ class Worker:
         self._caller = caller
         self._events = events
         self._life = Life(context, carrier, runtime, limits, events, turn)
+        if caller.instrumentation is not None:
+            self._life.called = caller.instrumentation.called
         self._intake = Intake(self._life.signal, events.checkpoint_due, make_room, is_manual=caller.is_manual)
         self.parking = Parking(self._life.signal, parked)
         self._failures = Failures(self._life, caller.reject_on, self.parking)
@@ -94,6 +96,11 @@ class Worker:
     @property
     def held_bytes(self) -> int:
         return self._intake.held_bytes
+
+    @property
+    def bytes_done(self) -> int:
+        """Keys and values of what is done, as far as the adapter counts them."""
+        return self._intake.bytes_done
 
     @property
     def in_flight(self) -> int:

@@ -87,6 +87,7 @@ class LeaseOwnership:
         self._contested: dict[Partition, float] = {}
         """Read by somebody who needs no lease of ours: until when (monotonic) we do not take them."""
         self._has_asked = False
+        self._may_start = False
         self._is_draining = False
         self._is_abandoned = False
         self._is_running = False
@@ -190,6 +191,9 @@ class LeaseOwnership:
 
     async def _poll(self) -> float:
         """Look, decide, act. In how many seconds to look again."""
+        if not self._may_start:
+            await self._calls.check_start()
+            self._may_start = True
         rows, listed_at = await self._list()
         self._lose_taken(rows)
         self._looking.polled(rows, listed_at)

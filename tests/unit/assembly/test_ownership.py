@@ -72,6 +72,6 @@ def test_a_store_without_leases_is_refused_and_those_that_have_them_are_named() 
     with pytest.raises(UnsupportedError, match="file does not") as caught:
         check_leases(object.__new__(FileStore), settings, REGISTRY)
     assert caught.value.setting == "STREAMKIT_STORE"
-    assert caught.value.fix == "set it to one of dynamodb, memory, sqlite"
+    assert caught.value.fix == "set it to one of azureblob, dynamodb, memory, sqlite"
     for store in (MemoryStore, SqliteStore):
         check_leases(object.__new__(store), settings, REGISTRY)

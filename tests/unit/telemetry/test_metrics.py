@@ -8,12 +8,14 @@ import pytest
 
 from streamkit.errors import ConfigurationError, StoreUnavailableError
 from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.telemetry.metrics import MAX_DEPARTED, METRICS, EventCounts, Sample, check_installed, exposition, samples_of
+from streamkit.telemetry.metrics import MAX_DEPARTED, EventCounts, Sample, check_installed, exposition, samples_of
+from streamkit.telemetry.names import METRICS
 
 P0 = Partition("orders", "0")
 LABELS = ("memory", "billing", "orders", "0")
 NAMES = [
     "streamkit_records_total",
+    "streamkit_processed_bytes_total",
     "streamkit_calls_total",
     "streamkit_call_seconds_total",
     "streamkit_failures_total",
@@ -21,6 +23,8 @@ NAMES = [
     "streamkit_put_aside_total",
     "streamkit_checkpoints_total",
     "streamkit_checkpoint_failures_total",
+    "streamkit_saves_total",
+    "streamkit_save_seconds_total",
     "streamkit_rebalances_total",
     "streamkit_stuck_total",
     "streamkit_blocked_total",
