@@ -1,0 +1,140 @@
+"""The reader over many partitions: turns, shares, and when the service as a whole has failed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from streamkit_eventhubs import feed as feeds
+from streamkit_eventhubs import reader as readers
+from streamkit_eventhubs.reader import EventHubsReader
+
+from plugins.eventhubs.tests.unit.test_feed import FORCED, STOLEN, Script, ScriptedLink, message, numbers, received, run
+from streamkit.errors import BrokerUnavailableError
+from streamkit.model import Batch, Partition, StartPosition
+from streamkit.plugin import Budget, Idle, Lost
+
+ALL = Budget(max_records=1000, max_bytes=1 << 20, max_wait_seconds=0.05)
+SIZE = len(message(0))
+
+
+def partition(number: int) -> Partition:
+    return Partition("orders", str(number))
+
+
+async def reader_of(*links: ScriptedLink) -> tuple[EventHubsReader, Script]:
+    """A reader with a partition for each link."""
+    source = Script(*links)
+    reader = EventHubsReader(source)
+    for number in range(len(links)):
+        await reader.add(partition(number), StartPosition.EARLIEST, epoch=1)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    return reader, source
+
+
+def test_where_nothing_is_it_says_so_and_waits_for_nothing() -> None:
+    async def body() -> None:
+        reader, _ = await reader_of(ScriptedLink([]))
+        assert await reader.poll(ALL) == [Idle(readers.IDLE_SECONDS)]
+        await reader.remove([partition(0), partition(7)])  # one that it never had
+        assert await reader.poll(ALL) == [Idle(readers.IDLE_SECONDS)]
+        await reader.close()
+
+    run(body)
+
+
+def test_a_poll_stays_within_its_budget_over_all_partitions_and_takes_turns() -> None:
+    async def body() -> None:
+        reader, _ = await reader_of(*[ScriptedLink([received(*range(100))]) for _ in range(3)])
+        firsts = []
+        for _ in range(6):
+            batches = [event for event in await reader.poll(Budget(10, 6 * SIZE, 0.0)) if isinstance(event, Batch)]
+            assert sum(map(len, batches)) <= 10
+            assert sum(batch.bytes for batch in batches) <= 6 * SIZE
+            firsts.append(batches[0].partition.id)
+        assert firsts == ["0", "1", "2", "0", "1", "2"]
+        (large,) = await reader.poll(Budget(10, 1, 0.0))
+        assert len(numbers([large])) == 1  # one is always admitted
+        await reader.close()
+
+    run(body)
+
+
+def test_shares_are_even_and_grow_when_partitions_go() -> None:
+    async def body() -> None:
+        links = [ScriptedLink([received(0)]) for _ in range(4)]
+        reader, source = await reader_of(*links)
+        most = source.settings.read_bytes
+        assert links[3].asked[0][1] == most // 4
+        await reader.remove([partition(0), partition(1), partition(2)])
+        alone = ScriptedLink([])
+        source.links.append(alone)
+        await reader.add(partition(3), StartPosition.EARLIEST)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert alone.asked[0][1] == most
+        await reader.close()
+        assert [link.closed for link in links] == [1, 1, 1, 1]
+
+    run(body)
+
+
+def test_a_paused_partition_brings_nothing_and_goes_on_where_it_was() -> None:
+    async def body() -> None:
+        reader, _ = await reader_of(ScriptedLink([received(0), received(1)]), ScriptedLink([received(5)]))
+        await reader.pause([partition(0), partition(9)])
+        assert numbers(await reader.poll(ALL)) == [5]
+        await reader.resume([partition(0), partition(9)])
+        assert numbers(await reader.poll(ALL)) == [0, 1]
+        await reader.close()
+
+    run(body)
+
+
+def test_of_a_partition_that_is_added_again_nothing_old_comes() -> None:
+    async def body() -> None:
+        reader, source = await reader_of(ScriptedLink([received(0), STOLEN]))
+        source.links.append(ScriptedLink([received(7)]))
+        await reader.add(partition(0), StartPosition.EARLIEST, epoch=2)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        events = await reader.poll(ALL)
+        assert numbers(events) == [7]
+        assert not any(isinstance(event, Lost) for event in events)
+        assert source.used[0].closed == 1
+        await reader.close()
+
+    run(body)
+
+
+def test_when_no_link_can_be_opened_for_a_while_the_reader_has_failed_and_else_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "FIRST_PAUSE_SECONDS", 60.0)
+        reader, source = await reader_of(ScriptedLink([FORCED]), ScriptedLink([FORCED]))
+        now = source.context.monotonic()
+        assert await reader.poll(ALL) == [Idle(readers.IDLE_SECONDS)]  # not for long yet
+        monkeypatch.setattr(source.context, "monotonic", lambda: now + readers.OUTAGE_SECONDS + 1)
+        with pytest.raises(BrokerUnavailableError):
+            await reader.poll(ALL)
+        source.links.append(ScriptedLink([]))
+        await reader.add(partition(2), StartPosition.EARLIEST)
+        reader._feeds[partition(2)].troubled_since = now + readers.OUTAGE_SECONDS  # it had its own, which is over
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert await reader.poll(ALL) == [Idle(readers.IDLE_SECONDS)]  # one is well: the others are single partitions' trouble
+        await reader.close()
+
+    run(body)
+
+
+def test_close_leaves_no_task_and_no_link() -> None:
+    async def body() -> None:
+        links = [ScriptedLink([received(0)]) for _ in range(5)]
+        reader, _ = await reader_of(*links)
+        await reader.remove([partition(0)])
+        await reader.close()
+        assert [link.closed for link in links] == [1] * 5
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    run(body)
