@@ -135,6 +135,15 @@ class LeaseStore(CheckpointStore, ABC):
     methods run on the engine's I/O loop. Renewals, saves and releases of one lease never run beside each other.
     """
 
+    async def check_start(self) -> None:
+        """Refuse to begin beside another program that takes what it wants and can be asked for nothing. Most stores know none.
+
+        When: once by each worker, before it looks at leases for the first time; again after an error that is worth another try.
+        Where: on the engine's I/O loop.
+        Raises: `ConfigurationError`, which names that program and ends the worker; `StoreUnavailableError`, `StoreThrottledError`.
+        Afterwards: nothing has changed.
+        """
+
     @abstractmethod
     async def leases(self) -> Sequence[Lease]:
         """Every lease of this broker and group, read consistently.

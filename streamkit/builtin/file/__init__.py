@@ -4,6 +4,7 @@ settings.py  what can be set            store.py     checkpoints
 lines.py     one record as one line     disk.py      locks, and what survives a power cut
 log.py       reading a file of lines    broker.py    files as streams of one partition
 producer.py  appending to one           reader.py    follows them
+go_checkpoints.py  another program's files, to and from
 """
 
 from streamkit.builtin.file.settings import FileSettings
@@ -21,4 +22,5 @@ def streamkit_plugin() -> Plugin:
         broker="streamkit.builtin.file.broker:FileBroker",
         store="streamkit.builtin.file.store:FileStore",
         producer="streamkit.builtin.file.producer:FileProducer",
+        exchanges={"go-files": "streamkit.builtin.file.go_checkpoints:GoFilesExchange"},
     )

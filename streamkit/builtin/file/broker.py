@@ -29,7 +29,7 @@ class FileBroker(Broker[FileSettings]):
                 raise UnsupportedError(
                     f"{stream!r} is a pattern, and files are read by their names", setting="STREAMKIT_STREAM", fix="name each file"
                 )
-        return [await self.blocking(partition_of, stream) for stream in streams]
+        return [await self.blocking(partition_of, stream) for stream in dict.fromkeys(streams)]
 
     async def tips(self, partitions: Sequence[Partition]) -> Sequence[Position | None]:
         return [await self.blocking(_tip, partition) for partition in partitions]
