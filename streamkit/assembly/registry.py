@@ -37,9 +37,7 @@ GROUP = "streamkit"
 
 Role = Literal["broker", "store", "producer"]
 
-_DISTRIBUTED = ("kafka",)
-_PLANNED = ("kinesis", "eventhubs", "dynamodb", "azureblob")
-_FIRST_PARTY = (*_DISTRIBUTED, *_PLANNED)
+_FIRST_PARTY = ("kafka", "kinesis", "eventhubs", "dynamodb", "azureblob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +252,8 @@ def _suggest(name: str, installed: tuple[str, ...]) -> str:
     mean = "" if near in (None, name) else f"did you mean {near!r}? "
     if near in installed:
         return mean.strip()
-    if near in _DISTRIBUTED:
+    if near in _FIRST_PARTY:
         return f"{mean}pip install 'streamkit[{near}]'"
-    if near in _PLANNED:
-        return f"{mean}{near!r} is a plugin of streamkit that is not available yet"
     return f"installed are: {', '.join(installed)}" if installed else "no plugin is installed"
 
 
