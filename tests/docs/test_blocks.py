@@ -73,7 +73,7 @@ def test_shown_output_is_what_the_program_prints(block: Block, tmp_path: Path) -
 
 @pytest.mark.parametrize("block", list(blocks("ini")), ids=ids)
 def test_an_env_block_is_accepted_as_settings(block: Block) -> None:
-    broker = next((name for name in ("kafka", "kinesis") if f"STREAMKIT_{name.upper()}__" in block.shown), "memory")
+    broker = next((name for name in ("eventhubs", "kafka", "kinesis") if f"STREAMKIT_{name.upper()}__" in block.shown), "memory")
     loaded = load(Registry(), environment=CONTEXT | {"STREAMKIT_BROKER": broker} | variables_of(block.shown))
     assert not loaded.warnings
     assert not loaded.unused
@@ -114,7 +114,7 @@ def test_recipes_that_are_named_exist() -> None:
 def test_every_variable_that_is_named_exists(page: Path) -> None:
     known = {variable_of(name) for name in Settings.model_fields} | OTHER_VARIABLES
     registry = Registry()
-    for name in ("memory", "file", "sqlite", "kafka", "kinesis", "dynamodb"):
+    for name in ("memory", "file", "sqlite", "kafka", "kinesis", "dynamodb", "eventhubs", "azureblob"):
         known |= {variable_of(field, name) for field in registry.select(name).settings.model_fields}
     named = set(re.findall(r"\bSTREAMKIT_[A-Z][A-Z_]*[A-Z]", page.read_text("utf-8")))
     assert {name for name in named - known if not name.startswith(NOT_INSTALLED)} == set()
@@ -164,5 +164,5 @@ def test_the_readme_has_exactly_two_set_up_commands() -> None:
 
 def test_ci_ends_with_the_test_command_of_the_readme_and_lets_no_server_be_missing() -> None:
     lines = (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
-    assert lines[-1] == f"step {SET_UP[1].rpartition('&& ')[2]}"
+    assert lines[-1] == f"step {SET_UP[1].rpartition('&& ')[2]} -n 2 --dist loadfile"
     assert "export STREAMKIT_TEST_REQUIRE=all" in lines

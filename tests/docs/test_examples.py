@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from streamkit.builtin.memory import MemoryLog
+from streamkit.testing import SimulationFailed, simulate
 from tests.docs.pages import DOCS, EXAMPLES, ROOT, SNIPPETS, Block, blocks, environment, variables_of
 
 if TYPE_CHECKING:
@@ -29,9 +30,20 @@ if TYPE_CHECKING:
     from streamkit_sandbox.kinesis import KinesisServer
 
 FIRST = EXAMPLES / "01_first_processor"
-SCRIPTS = {"health": 0, "leases": 0, "lifespan": 0, "my_tokens": 0, "observer": 0, "outcomes": 1, "pipelines": 0, "prepared": 0}
+SCRIPTS = {
+    "health": 0,
+    "json_logs": 0,
+    "leases": 0,
+    "lifespan": 0,
+    "my_tokens": 0,
+    "observer": 0,
+    "outcomes": 1,
+    "pipelines": 0,
+    "prepared": 0,
+    "traced": 0,
+}
 """Snippets that are programs, and the code that each ends with."""
-TESTS = ("test_keys", "test_orders", "test_failures", "test_from_kcl")
+TESTS = ("test_keys", "test_orders", "test_failures", "test_from_event_processor", "test_from_kcl", "test_emulator", "test_simulated")
 """Snippets that are tests."""
 ORDERS = ["ada ordered b'tea'", "bob ordered b'jam'", "ada ordered b'milk'"]
 
@@ -69,6 +81,20 @@ def test_the_snippet_about_outcomes_does_what_its_page_says(tmp_path: Path) -> N
 )
 def test_the_tests_that_the_docs_show_pass(file: str, name: str) -> None:
     getattr(imported(SNIPPETS / f"{file}.py", f"snippet_{file}"), name)()
+
+
+def test_the_first_processor_lives_through_its_simulation() -> None:
+    done = run("-m", "pytest", "-q", "-p", "no:cacheprovider", "test_first.py", folder=FIRST)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_life_that_the_page_shows_can_be_replayed() -> None:
+    shop = imported(SNIPPETS / "test_simulated.py", "snippet_replayed")
+    (text,) = [block.text for block in blocks("text", pages=[DOCS / "how-to" / "simulate.md"]) if "streamkit simulation" in block.text]
+    replay = text[text.index("streamkit simulation") : text.index("\n\n", text.index("streamkit simulation"))]
+    with pytest.raises(SimulationFailed) as failed:
+        simulate(shop.Shop, setup=shop.sent.clear, check=shop.all_were_sent, replay=replay)
+    assert str(failed.value).splitlines()[:2] == text.splitlines()[:2]
 
 
 def test_every_snippet_is_run_here_and_shown_somewhere() -> None:

@@ -21,7 +21,8 @@ from streamkit.plugin import Observer
 from streamkit.processing import Context, Processor
 from streamkit.settings import NOT_YET, Settings, variable_of
 from streamkit.status import PATHS
-from streamkit.telemetry.metrics import METRICS
+from streamkit.telemetry.logs import FIELDS
+from streamkit.telemetry.names import DURATIONS, METRICS
 from streamkit.testing import Harness
 from tests.docs.pages import DOCS, ROOT
 
@@ -47,7 +48,7 @@ def public_names(kind: type) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("name", ["settings.md", "errors.md", "cli.md"])
+@pytest.mark.parametrize("name", ["settings.md", "errors.md", "cli.md", "metrics.md", "conformance.md"])
 def test_a_generated_page_is_not_stale(name: str) -> None:
     assert page(f"reference/{name}") == generator().pages()[name], "run `just docs`"
 
@@ -92,10 +93,21 @@ def test_every_method_of_an_observer_is_written_down() -> None:
     assert [name for name in public_names(Observer) if f"`{name}`" not in page("operations/index.md")] == []
 
 
-def test_every_metric_is_written_down_with_its_kind_and_no_other_is() -> None:
-    rows = [line.split("|")[1:4] for line in page("reference/metrics.md").splitlines() if line.startswith("| `streamkit_")]
-    listed = {row[0].strip(" `"): (row[1].strip(), row[2].strip(" `")) for row in rows if " " not in row[0].strip()}
-    assert listed == {metric.name: (metric.kind, "".join({*metric.labels} & {"how", "what"})) for metric in METRICS}
+def test_every_metric_is_written_down_under_both_of_its_names() -> None:
+    text = page("reference/metrics.md")
+    assert [metric.otel for metric in (*METRICS, *DURATIONS) if f"`{metric.otel}` |" not in text] == []
+    assert [metric.name for metric in METRICS if f"| `{metric.name}` |" not in text] == []
+
+
+def test_every_metric_that_operators_are_told_of_exists() -> None:
+    text = page("operations/metrics.md")
+    named = {name.removesuffix("_bucket") for name in re.findall(r"streamkit_[a-z_]+", text)}
+    assert named <= {metric.name for metric in METRICS}
+    assert set(re.findall(r"(?:streamkit|messaging)\.[a-z_.]+[a-z]", text)) <= {metric.otel for metric in (*METRICS, *DURATIONS)}
+
+
+def test_every_field_of_a_log_line_is_written_down() -> None:
+    assert [name for name in FIELDS if f"`{name}`" not in page("operations/logs.md")] == []
 
 
 def test_what_is_said_of_the_status_page_is_there() -> None:

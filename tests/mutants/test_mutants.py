@@ -5,6 +5,7 @@ A mutant that no test notices is a rule that nobody holds; one whose text is not
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,7 +18,8 @@ from tests.mutants.forks import Fork, Run
 from tests.mutants.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
-AT_ONCE = 2
+AT_ONCE = 1 if "PYTEST_XDIST_WORKER" in os.environ else 2
+"""Other processes run other tests meanwhile, where there are some."""
 LIMIT_SECONDS = 60
 OPTIONS = ["-q", "-x", "-p", "no:cacheprovider", "-p", "pytest_timeout", f"--timeout={LIMIT_SECONDS // 2}", "--tb=line"]
 
