@@ -1,5 +1,5 @@
-"""Writes what follows from the code: the pages about settings, errors and the command line, the README's contract, and
-which tests hold which promise.
+"""Writes what follows from the code: the pages about settings, errors, metrics, conformance and the command line, the README's
+contract, and which tests hold which promise.
 
 `just docs` runs it.
 
@@ -9,6 +9,7 @@ which tests hold which promise.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from enum import Enum
@@ -27,6 +28,8 @@ from streamkit.assembly.registry import Registry
 from streamkit.cli.application import application
 from streamkit.engine.runtime import ThreadRuntime
 from streamkit.settings import NOT_YET, Settings, Size, duration_text, parse_size, size_text, variable_of
+from streamkit.telemetry.names import ATTRIBUTES, DURATIONS, METRICS, Metric
+from streamkit.testing.conformance import BROKER_RULES, STORE_RULES, Rule
 
 FOLDER = Path(__file__).parent / "reference"
 DESIGN = Path(__file__).parent / "design.md"
@@ -44,7 +47,7 @@ PROMISES = (
 )
 SHOWN = {"broker": "kafka", "stream": "orders", "group": "billing", "kafka": {"bootstrap_servers": "localhost:9092"}}
 """What the README sets before it shows the contract."""
-PLUGINS = ("memory", "file", "sqlite", "kafka", "kinesis", "dynamodb")
+PLUGINS = ("memory", "file", "sqlite", "kafka", "kinesis", "eventhubs", "dynamodb", "azureblob")
 NOTE = "<!-- Made by docs/generate.py from the code. Change the code, then run `just docs`. -->\n"
 
 _FORMS = {
@@ -61,7 +64,13 @@ _FORMS = {
 
 def pages() -> dict[str, str]:
     """File name to text."""
-    return {"settings.md": settings_page(), "errors.md": errors_page(), "cli.md": cli_page()}
+    return {
+        "settings.md": settings_page(),
+        "errors.md": errors_page(),
+        "cli.md": cli_page(),
+        "metrics.md": metrics_page(),
+        "conformance.md": conformance_page(),
+    }
 
 
 # -- settings ------------------------------------------------------------------------------------------------------------
@@ -247,6 +256,62 @@ def _parameter(parameter: Any, context: Any) -> str:
         shown = parameter.metavar or shown
     shown = shown.replace("<str>", "TEXT").replace("<int range>", "NUMBER").replace("<int>", "NUMBER").replace("<path>", "PATH")
     return f"| `{shown}` | {_cell(meaning)} |"
+
+
+# -- metrics -------------------------------------------------------------------------------------------------------------
+
+METRICS_HEAD = """# Metrics
+
+[What they mean](../operations/metrics.md) and what to be woken for is a page of its own. Nothing is counted per record: totals are what the
+engine counts anyway. No label is ever anything out of a record.
+
+| label in Prometheus | attribute in OpenTelemetry |
+|---|---|"""
+METRICS_TABLE = """
+| Prometheus | OpenTelemetry | unit | kind | labels | what it is |
+|---|---|---|---|---|---|"""
+
+
+def metrics_page() -> str:
+    """Of the one list of names."""
+    labels = [f"| `{label}` | `{attribute}` |" for label, attribute in ATTRIBUTES.items()]
+    return "\n".join([NOTE + METRICS_HEAD, *labels, METRICS_TABLE, *map(_metric, (*METRICS, *DURATIONS))]) + "\n"
+
+
+def _metric(metric: Metric) -> str:
+    labels = ", ".join(_code(label) for label in metric.labels)
+    return f"| {_code(metric.name)} | `{metric.otel}` | {_code(metric.unit)} | {metric.kind} | {labels} | {_cell(metric.help)} |"
+
+
+# -- conformance ---------------------------------------------------------------------------------------------------------
+
+CONFORMANCE_HEAD = """# Conformance rules
+
+What the engine relies on, as tests for every adapter: [how to run them](../how-to/plugin.md#show-that-it-keeps-the-rules). B are rules of
+brokers, P of producers, S of stores, L of stores with leases. An id never changes. A rule says nothing where what it is about is not
+declared in the adapter's capabilities, or the kit has no method that it needs.
+"""
+
+
+def conformance_page() -> str:
+    """Each rule with its reason, file by file."""
+    parts = [NOTE + CONFORMANCE_HEAD]
+    heading = ""
+    for rule in (*BROKER_RULES, *STORE_RULES):
+        said = (inspect.getdoc(inspect.getmodule(rule.check)) or "").removeprefix("Rules about ")
+        if heading != (heading := said[:1].upper() + re.split("[:,.]", said)[0][1:]):
+            parts.append(f"## {heading}\n")
+        parts.append(_rule(rule))
+    return "\n".join(parts)
+
+
+def _rule(rule: Rule[Any]) -> str:
+    declared = ", ".join(_code(name) for name in rule.declares)
+    needed = ", ".join(_code(name) for name in rule.kit)
+    where = [f"where {declared} is declared"] if declared else []
+    where += [f"if the kit has {needed}"] if needed else []
+    applies = f"\n\n*{', '.join(where).capitalize()}.*" if where else ""
+    return f"### {rule.id} {rule.title[:1].upper()}{rule.title[1:]}\n\n{' '.join(rule.why.split())}{applies}\n"
 
 
 # -- the contract --------------------------------------------------------------------------------------------------------

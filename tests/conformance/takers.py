@@ -1,47 +1,23 @@
-"""What workers in processes of their own do to leases. Spawned or run, so it can be imported without side effects.
-
-python -m tests.conformance.takers /tmp/where      takes everything, renews and saves for ever; tests kill it at any moment
-"""
+"""What workers in processes of their own do to leases. Spawned, so it can be imported without side effects."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import sys
 from collections.abc import Awaitable, Callable
-from itertools import count
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 from streamkit.model import Lease
 from streamkit.plugin import Claim, LeaseStore
-from tests.conformance.stores import after, opened
+from tests.conformance.stores import opened
 
-__all__ = ["Report", "Won", "open_and_take", "renew_together", "take_together"]
+__all__ = ["Report", "Won", "open_and_take", "renew_together"]
 
 Won = list[list[tuple[str, int]]]
 """For each round the leases that were won, with their epochs."""
 Report = Won | str
 """What was won, or what went wrong."""
-
-
-def take_together(where: Path, worker: str, start: Barrier, results: Queue[Report], rounds: int) -> None:
-    """In each round everybody has seen the same listing and takes all of it, a few leases at a time in an order of its own."""
-    _report(start, results, lambda: _take_together(where, worker, start, rounds))
-
-
-async def _take_together(where: Path, worker: str, start: Barrier, rounds: int) -> Won:
-    chance, won = random.Random(worker), []
-    async with opened("sqlite", where, worker=worker) as store:
-        assert isinstance(store, LeaseStore)
-        for _ in range(rounds):
-            start.wait(60)
-            leases = list(await store.leases())
-            chance.shuffle(leases)
-            start.wait(60)
-            won.append([taken for at in range(0, len(leases), 3) for taken in await _take(store, leases[at : at + 3], worker)])
-    return won
 
 
 def open_and_take(where: Path, worker: str, start: Barrier, results: Queue[Report], rounds: int) -> None:
@@ -97,24 +73,3 @@ def _report(start: Barrier, results: Queue[Report], work: Callable[[], Awaitable
     except BaseException as error:
         start.abort()  # or the others wait for nothing
         results.put(repr(error))
-
-
-async def own(where: Path) -> None:
-    """Prints the epochs of what it took, then each position that was acknowledged for all of it."""
-    async with opened("sqlite", where) as store:
-        assert isinstance(store, LeaseStore)
-        leases = await store.leases()
-        claims = [claim for claim in await store.take(leases, f"owner {leases[0].epoch}") if isinstance(claim, Claim)]
-        held = [(lease.partition, claim.grant) for lease, claim in zip(leases, claims, strict=True)]
-        last = leases[0].checkpoint
-        done = last.at.position.sequence if last is not None and last.at.position is not None else None
-        print("took", flush=True)
-        for sequence in count(0 if done is None else done + 1):
-            assert list(await store.renew(held)) == [grant for _, grant in held]
-            answers = await store.save([(after(sequence, one, metadata="x" * (sequence * 97 % 4096)), grant) for one, grant in held])
-            assert list(answers) == [grant for _, grant in held]
-            print(sequence, flush=True)
-
-
-if __name__ == "__main__":
-    asyncio.run(own(Path(sys.argv[1])))

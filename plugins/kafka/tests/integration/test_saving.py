@@ -83,17 +83,6 @@ def test_what_another_tool_committed_is_read_with_its_metadata(kafka, store):
     assert (found.at, found.metadata) == (StartPosition.after(Position(4)), '{"their":"own"}')
 
 
-def test_many_are_saved_in_one_call_and_listed(kafka, protocol):
-    topic = kafka.topic(4)
-    for number in range(4):
-        kafka.produce(topic, [b"x"] * (number + 1), number)
-    member = kafka.member(topic, group_protocol=protocol)
-    kafka.until(lambda: sum(map(len, member.values.values())) == 10, member)
-    assert member.save() == [member.grants[p] for p in member.grants]
-    listed = {c.partition.id: c.at.position.sequence for c in kafka.drive(member.store.list())}
-    assert listed == {"0": 0, "1": 1, "2": 2, "3": 3}
-
-
 def test_a_checkpoint_of_somebody_elses_partition_is_refused_and_the_others_are_saved(kafka, protocol):
     topic, other = kafka.topic(1), Partition(kafka.topic(1), "0")
     kafka.produce(topic, [b"x"])

@@ -1,24 +1,17 @@
-"""Short ways to write what is said of lease stores, and two of them over the same rows."""
+"""Short ways to write what is said of lease stores."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
-from streamkit.builtin.memory import MemoryLog
 from streamkit.errors import FencedError
 from streamkit.model import Lease, Partition
 from streamkit.plugin import Claim, Grant, LeaseStore
-from tests.conformance.stores import after, opened, partition
+from streamkit.testing.conformance.store_bench import after, partition
 
-__all__ = ["ODD", "WHOLE", "Run", "Test", "fresh", "listed", "refuses", "run_both", "take", "text"]
-
-Test = Callable[[LeaseStore, LeaseStore], Awaitable[None]]
-Run = Callable[[Test], None]
+__all__ = ["ODD", "WHOLE", "fresh", "listed", "refuses", "take", "text"]
 
 WHOLE = (0, (1 << 128) - 1)
 ODD = Partition(
@@ -32,22 +25,10 @@ ODD = Partition(
 )
 
 
-def run_both(kind: str, where: Path) -> Run:
-    """Runs a test with two stores open over the same rows, as two workers have them."""
-
-    async def both(test: Test) -> None:
-        async with opened(kind, where, worker="a") as a, opened(kind, where, worker="b") as b:
-            assert isinstance(a, LeaseStore)
-            assert isinstance(b, LeaseStore)
-            await test(a, b)
-        MemoryLog.forget(str(where))
-
-    return lambda test: asyncio.run(both(test))
-
-
 async def listed(store: LeaseStore, name: str = "0") -> Lease:
-    (lease,) = [lease for lease in await store.leases() if lease.partition.id == name]
-    return lease
+    found = [lease for lease in await store.leases() if lease.partition.id == name]
+    assert len(found) == 1, f"there are {len(found)} leases of partition {name!r}"
+    return found[0]
 
 
 async def take(store: LeaseStore, lease: Lease, owner: str) -> Claim:

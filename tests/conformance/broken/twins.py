@@ -1,0 +1,162 @@
+"""Each broken adapter with the rule that must catch it, and the sound twin beside it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamkit.builtin.memory import MemoryBroker, MemoryProducer, MemoryStore
+from streamkit.builtin.memory.membership import MemoryMembership
+from streamkit.builtin.memory.reader import MemoryReader
+from streamkit.plugin import AdapterContext
+from streamkit.testing.conformance import BrokerKit, StoreKit
+from tests.conformance.broken import brokers, readers, stores
+from tests.conformance.memory_kits import MemoryKit, MemoryStoreKit, SplittingKit
+
+__all__ = ["TWINS", "Twin"]
+
+PATIENCE_SECONDS = 0.7
+RULE_SECONDS = 3.0
+LINEAGE = ("B70", "B71", "B72", "B75")
+
+
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """`broken` is a class that takes the place of the sound one of its kind."""
+
+    rule: str
+    broken: type
+
+    def __str__(self) -> str:
+        return f"{self.broken.__name__} {self.rule}"
+
+    def kit(self, *, sound: bool) -> BrokerKit | StoreKit:
+        """A kit of the broken one, or of its sound twin."""
+        if issubclass(self.broken, MemoryStore):
+            return _store_kit(MemoryStore if sound else self.broken)
+        kit: BrokerKit = _broker_kit(self.rule in LINEAGE, *_parts(self.broken, sound))
+        if not sound:
+            kit.patience_seconds, kit.rule_seconds = PATIENCE_SECONDS, RULE_SECONDS
+        return kit
+
+
+def _parts(broken: type, sound: bool) -> tuple[type[MemoryBroker], type[MemoryProducer]]:
+    if sound:
+        return (brokers.RefusesTime if broken is brokers.DeclaresNoTime else MemoryBroker), MemoryProducer
+    if issubclass(broken, MemoryReader):
+        return type("Broken", (brokers.ReaderIs,), {"kind": broken}), MemoryProducer
+    if issubclass(broken, MemoryMembership):
+        return type("Broken", (brokers.OfGroup,), {"member": broken}), MemoryProducer
+    if issubclass(broken, MemoryProducer):
+        return MemoryBroker, broken
+    assert issubclass(broken, MemoryBroker)
+    return broken, MemoryProducer
+
+
+def _broker_kit(splitting: bool, broker: type[MemoryBroker], producer: type[MemoryProducer]) -> BrokerKit:
+    class Kit(SplittingKit if splitting else MemoryKit):  # type: ignore[misc]
+        def broker(self, context: AdapterContext) -> MemoryBroker:
+            return broker(self.settings, context)
+
+        def producer(self, context: AdapterContext) -> MemoryProducer:
+            return producer(self.settings, context)
+
+    return Kit("kinesis" if splitting else "kafka")  # type: ignore[no-any-return]
+
+
+def _store_kit(store: type[MemoryStore]) -> StoreKit:
+    class Kit(MemoryStoreKit):
+        def store(self, context: AdapterContext) -> MemoryStore:
+            return store(self.settings, context)
+
+    return Kit()
+
+
+TWINS = [
+    Twin("B01", brokers.LeaksAThread),
+    Twin("B03", brokers.NotClosableUnopened),
+    Twin("B05", readers.HangsInClose),
+    Twin("B07", brokers.KeepsRevoked),
+    Twin("B08", brokers.AssignsToEverybody),
+    Twin("B09", brokers.ForgetsToLeave),
+    Twin("B11", brokers.GoesOnAtInsteadOfAfter),
+    Twin("B12", brokers.GroupWithoutFence),
+    Twin("B13", brokers.NeverSaysLost),
+    Twin("B16", readers.FirstOwnerWins),
+    Twin("B20", brokers.CutsDiscovery),
+    Twin("B20", brokers.ChangesIncarnation),
+    Twin("B21", brokers.UnknownIsEmpty),
+    Twin("B22", brokers.ListsTwice),
+    Twin("B23", brokers.PatternOfNothing),
+    Twin("B24", brokers.DeclaresNoGroup),
+    Twin("B25", brokers.StaticWithoutReader),
+    Twin("B26", brokers.TipsReversed),
+    Twin("B27", brokers.UnknownIsEmpty),
+    Twin("B30", readers.SkipsOne),
+    Twin("B30", readers.Reverses),
+    Twin("B31", readers.RepeatsLast),
+    Twin("B32", readers.FirstPartitionOnly),
+    Twin("B34", readers.CaughtUpFirst),
+    Twin("B34", readers.NeverCaughtUp),
+    Twin("B35", readers.ForgetsHeaders),
+    Twin("B36", readers.NaiveTime),
+    Twin("B37", readers.StripsValues),
+    Twin("B38", readers.NoneIsEmpty),
+    Twin("B39", readers.CountsPositions),
+    Twin("B41", brokers.KeepsLatest),
+    Twin("B42", brokers.LatestBehindNothing),
+    Twin("B43", readers.StartsAfterAt),
+    Twin("B44", readers.StartsAtAfter),
+    Twin("B45", brokers.TimeIsEarliest),
+    Twin("B46", brokers.DeclaresNoTime),
+    Twin("B47", readers.StartsAtAfter),
+    Twin("B49", brokers.ClampsBeyondTheTip),
+    Twin("B50", readers.IgnoresPause),
+    Twin("B51", readers.DropsWhatWasPrefetched),
+    Twin("B52", readers.IgnoresRemove),
+    Twin("B54", readers.AddsWhereItWas),
+    Twin("B55", readers.IgnoresRecords),
+    Twin("B56", readers.NeverAdmitsLarge),
+    Twin("B57", readers.IdlesBesideRecords),
+    Twin("B57", readers.BlocksWhenIdle),
+    Twin("B59", readers.IgnoresBytes),
+    Twin("B60", readers.WrongLast),
+    Twin("B61", readers.BatchOnceOnly),
+    Twin("B62", readers.SlicesWrong),
+    Twin("B64", readers.FirstHeaderWins),
+    Twin("B70", readers.EndsWithoutChildren),
+    Twin("B73", readers.EndsAtTheTip),
+    Twin("B74", readers.EndsWhenDeleted),
+    Twin("P01", brokers.AcknowledgesBeforeWriting),
+    Twin("P02", brokers.WritesInReverse),
+    Twin("P04", brokers.AnswersTogether),
+    Twin("P08", brokers.LosesHeaders),
+    Twin("S04", stores.DeclaresNoLeases),
+    Twin("S06", stores.TrustsAnyGrant),
+    Twin("S10", stores.AbsentIsEarliest),
+    Twin("S11", stores.LowersTheEpoch),
+    Twin("S12", stores.KeepsEpoch),
+    Twin("S13", stores.TrustsAnyGrant),
+    Twin("S14", stores.MovesBack),
+    Twin("S16", stores.RefusesEqual),
+    Twin("S17", stores.AllOrNothing),
+    Twin("S19", stores.IgnoresIncarnation),
+    Twin("S30", stores.ForgetsPending),
+    Twin("S31", stores.MixesGroups),
+    Twin("S32", stores.OverwritesSoftly),
+    Twin("S33", stores.DeletesTheEpoch),
+    Twin("S34", stores.AnswersAnyRequest),
+    Twin("S37", stores.CutsMetadata),
+    Twin("S38", stores.KeepsUntilClosed),
+    Twin("S39", stores.EpochFromTheClock),
+    Twin("S40", stores.ClaimsWithoutLock),
+    Twin("L01", stores.ForgetsLineage),
+    Twin("L04", stores.CreatesAnew),
+    Twin("L13", stores.TakesByEpochAlone),
+    Twin("L20", stores.RenewsNothing),
+    Twin("L21", stores.FencesItsOwnRenewal),
+    Twin("L30", stores.RequestIsASign),
+    Twin("L36", stores.ReleasesWithoutFence),
+    Twin("L50", stores.ForgetsChildren),
+    Twin("L53", stores.RemovesAnyway),
+    Twin("L70", stores.TakesWithoutLock),
+]
