@@ -19,6 +19,10 @@ quick:
 mutants:
     uv run pytest tests/mutants
 
+# ten thousand simulated lives of the processors of the tests, in two processes
+simulate seeds="10000":
+    uv run python -m streamkit.testing.simulation tests.simulation.processors:ALL --seeds {{seeds}} --processes 2
+
 # what CI runs
 ci:
     .ci/run

@@ -19,6 +19,7 @@ from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.assignment import Assignment
 from streamkit.engine.delivery.reentrant import check_order
 from streamkit.engine.delivery.worker import Worker
+from streamkit.engine.instrumentation import Instrumentation
 from streamkit.engine.observers import Observers
 from streamkit.engine.runtime import Promise
 from streamkit.engine.supervisor import Parts, Supervisor
@@ -83,6 +84,8 @@ class Harness:
         self._problems: list[tuple[str, BaseException]] = []
         self._put_aside: list[tuple[Position, str]] = []
         self._observer = observer
+        self._instrumentation: Instrumentation | None = None
+        """What our own tests put around the work of the engine, before the block is entered."""
         self._held: set[Partition] = set()
         self._generation = 0
         self._now = 0.0
@@ -343,6 +346,7 @@ class _Life:
             ownership="group",
             state=harness._state,
             dead_letter=ScriptedProducer(harness.script, context, asyncio.sleep),
+            instrumentation=harness._instrumentation,
         )
         self.supervisor = Supervisor(parts, self.runtime)
         self.promise = self.runtime.control.call("run", self.supervisor.run())

@@ -31,8 +31,12 @@ KEYS = "tests/promise/test_promise_3_key_order.py::"
 BY_KEY = "tests/unit/engine/delivery/test_keyed.py::"
 BY_LANES = "tests/unit/engine/delivery/test_lanes.py::"
 
+TRACES = "tests/unit/telemetry/test_tracing.py::"
+EXPORT = "tests/unit/telemetry/test_export.py::"
+
 AFTER = "tests/unit/engine/delivery/test_after_a_checkpoint.py::"
 READING = "tests/unit/engine/test_reading.py::"
+TAKEN_OVER = "tests/unit/engine/test_taken_over.py::"
 
 ASSIGNMENT = "engine/assignment.py"
 CLAIMING = "engine/claiming.py"
@@ -73,8 +77,8 @@ LETTERS = "tests/unit/engine/delivery/test_letter.py::"
 REPLAY = "tests/unit/cli/test_dead_letters.py::"
 LINES = "tests/unit/builtin/test_file_producer.py::"
 LEASING = "plugin/leasing.py"
-LEASES = "tests/conformance/test_lease_stores.py::"
-HAND_OVER = "tests/conformance/test_lease_stores_hand_over.py::"
+STORE_RULES = "tests/conformance/test_memory.py::test_store_rules["
+SQLITE_RULES = "tests/conformance/test_sqlite.py::test_rules["
 MARKERS = "engine/markers.py"
 PARK = "tests/unit/engine/delivery/test_park.py::"
 PARKED = "tests/promise/test_promise_3_parking.py::"
@@ -707,98 +711,98 @@ MUTANTS = (
         LEASING,
         "if row is None or not is_unchanged(row, lease):",
         "if row is None:",
-        (LEASES + "test_of_two_that_take_it_as_listed_one_is_refused_and_changes_nothing",),
+        (STORE_RULES + "L12 of two that take it as listed one is refused, and changes nothing]",),
     ),
     Mutant(
         "a sign of life since the listing refuses a take",
         LEASING,
         "(row.version, row.owner, row.epoch) == (lease.version, lease.owner, lease.epoch)",
         "(row.owner, row.epoch) == (lease.owner, lease.epoch)",
-        (LEASES + "test_every_sign_of_life_since_the_listing_refuses_a_take",),
+        (STORE_RULES + "L13 every sign of life since the listing refuses a take]",),
     ),
     Mutant(
         "every take raises the epoch",
         LEASING,
         "        epoch=row.epoch + 1,\n        owner=owner,",
         "        owner=owner,",
-        (LEASES + "test_a_silent_owner_is_replaced_and_its_grant_is_refused_for_ever",),
+        (STORE_RULES + "L15 a silent owner is replaced, and its grant is refused for ever]",),
     ),
     Mutant(
         "an older owner renews nothing",
         LEASING,
         "    row = checked(row, partition, grant)\n    return replace(row, version=row.version + 1)\n",
         "    assert row is not None\n    return replace(row, version=row.version + 1)\n",
-        (LEASES + "test_each_renewal_has_its_own_answer",),
+        (STORE_RULES + "L22 each renewal has its own answer]",),
     ),
     Mutant(
         "a renewal is a sign of life",
         LEASING,
         "    return replace(row, version=row.version + 1)\n",
         "    return row\n",
-        (LEASES + "test_a_renewal_raises_the_version_and_nothing_else",),
+        (STORE_RULES + "L20 a renewal raises the version, and nothing else]",),
     ),
     Mutant(
         "a save of what is there already is a sign of life",
         FENCING,
         "            return replace(row, version=row.version + 1)  # nothing new, but the owner lives",
         "            return row",
-        (LEASES + "test_every_sign_of_life_since_the_listing_refuses_a_take",),
+        (STORE_RULES + "L13 every sign of life since the listing refuses a take]",),
     ),
     Mutant(
         "a request for hand-over is no sign of life",
         LEASING,
         "return replace(row, handover_to=to)",
         "return replace(row, handover_to=to, version=row.version + 1)",
-        (HAND_OVER + "test_a_request_is_noted_and_is_no_sign_of_life",),
+        (STORE_RULES + "L30 a request for hand-over is noted, and is no sign of life]",),
     ),
     Mutant(
         "a released lease accepts no grant of before",
         LEASING,
         'return replace(row, epoch=row.epoch + 1, owner="", version',
         "return replace(row, version",
-        (HAND_OVER + "test_a_release_frees_refuses_the_grant_and_keeps_for_whom",),
+        (STORE_RULES + "L36 a release frees, refuses the grant, and keeps for whom]",),
     ),
     Mutant(
         "a free lease accepts no grant at all",
         FENCING,
         "if row is None or held != current or not row.owner:",
         "if row is None or held != current:",
-        (LEASES + "test_a_grant_that_nobody_gave_is_refused",),
+        (STORE_RULES + "L23 a grant that nobody gave is refused]",),
     ),
     Mutant(
         "leases that exist stay as they are",
         "builtin/sqlite.py",
         "            if self._lease(lease.partition) is None:\n",
         "            if True:\n",
-        (LEASES + "test_leases_that_exist_stay_as_they_are",),
+        (SQLITE_RULES + "L04 leases that exist stay as they are]",),
     ),
     Mutant(
         "a lease that has changed is not removed",
         "builtin/sqlite.py",
         "if leasing.is_unchanged(self._lease(lease.partition), lease):",
         "if True:",
-        (HAND_OVER + "test_what_has_changed_since_it_was_listed_is_not_removed",),
+        (SQLITE_RULES + "L53 what has changed since it was listed is not removed]",),
     ),
     Mutant(
         "children that are named stay named",
         FENCING,
         "        children=stored.children,\n",
         "        children=found.children,\n",
-        (HAND_OVER + "test_children_are_named_in_the_parents_row_and_stay_there",),
+        (STORE_RULES + "L50 children are named in the row of their parent, and stay there]",),
     ),
     Mutant(
         "owners without progress are counted",
         LEASING,
         "fruitless_claims=row.fruitless_claims + (row.owner != owner),",
         "fruitless_claims=row.fruitless_claims,",
-        (HAND_OVER + "test_owners_without_progress_are_counted",),
+        (STORE_RULES + "L40 owners without progress are counted]",),
     ),
     Mutant(
         "a start that was resolved is no progress",
         FENCING,
         'return checkpoint.at.kind == "after" and (',
         "return (",
-        (HAND_OVER + "test_a_resolved_start_a_save_of_the_same_and_a_renewal_are_no_progress",),
+        (STORE_RULES + "L42 a resolved start, a save of the same and a renewal are no progress]",),
     ),
     Mutant(
         "code of the first version still works in our file",
@@ -1680,6 +1684,121 @@ MUTANTS = (
         "            self._noticed(event.partition, WENT_ON, 1)\n",
         "",
         (READING + "test_failed_with_a_place_to_resume_goes_on_there_and_says_so",),
+    ),
+    # -- a program that keeps its leases in the same store
+    Mutant(
+        "beside a program with which nothing settles a worker does not start",
+        "engine/ownership/lease.py",
+        "            await self._calls.check_start()\n",
+        "",
+        ("tests/promise/test_promise_4_another_program.py::test_beside_a_program_with_which_nothing_settles_a_worker_does_not_start",),
+    ),
+    # -- a plain reader whose broker has let in another owner
+    Mutant(
+        "what the broker gave to another is not taken back for a lease",
+        "engine/ownership/lease.py",
+        "if self._contested.get(partition, now) > now:",
+        "if False:",
+        (TAKEN_OVER + "test_with_leases_what_the_broker_gave_to_another_is_lost_and_not_taken_back_for_a_lease",),
+    ),
+    Mutant(
+        "a lease that the broker has made useless is given back",
+        "engine/ownership/lease.py",
+        "            self._owner.lose(event.partitions, event.reason)\n",
+        "",
+        (TAKEN_OVER + "test_with_leases_another_worker_may_take_it_at_once",),
+    ),
+    Mutant(
+        "with static ownership what the broker gave to another is begun again",
+        SUPERVISOR,
+        "                    taken.lose(event.reason)\n",
+        "                    pass\n",
+        (TAKEN_OVER + "test_static_ownership_begins_again_after_a_while",),
+    ),
+    Mutant(
+        "a reader is told the epoch of its owner",
+        "engine/reading.py",
+        "written=written, epoch=worker.context.epoch)",
+        "written=written)",
+        (TAKEN_OVER + "test_a_reader_is_told_the_epoch_of_its_owner",),
+    ),
+    Mutant(
+        "what a reader says late of what was taken back from it is nobody's loss",
+        "engine/reading.py",
+        "event = Lost(tuple(p for p in event.partitions if p in self._workers), event.reason)",
+        "event = Lost(tuple(event.partitions), event.reason)",
+        (TAKEN_OVER + "test_what_is_lost_after_it_was_given_back_is_nobody_elses_loss",),
+    ),
+    # -- telemetry
+    Mutant(
+        "the span of a record is current while the code runs",
+        "telemetry/tracing.py",
+        "        self._token = attach(self._surroundings)\n",
+        "        self._token = attach(get_current())\n",
+        (TRACES + "test_the_process_span_is_current_while_the_code_runs_and_not_afterwards",),
+    ),
+    Mutant(
+        "and it is not current in other hooks",
+        "telemetry/tracing.py",
+        "        detach(self._token)\n",
+        "",
+        (TRACES + "test_no_span_is_current_in_other_hooks",),
+    ),
+    Mutant(
+        "the parent of a record's span is in its headers",
+        "telemetry/tracing.py",
+        "self._tracer.start_span(self._name, carried, SpanKind.CONSUMER, attributes)",
+        "self._tracer.start_span(self._name, Surroundings(), SpanKind.CONSUMER, attributes)",
+        (TRACES + "test_a_record_has_a_span_whose_parent_is_in_its_headers",),
+    ),
+    Mutant(
+        "a checkpoint names the records that it covers, and each of them once",
+        "telemetry/unsaved.py",
+        "if is_saved and found:",
+        "if False:",
+        (TRACES + "test_the_checkpoint_of_several_records_is_a_root_with_links_to_their_spans_and_no_link_comes_twice",),
+    ),
+    Mutant(
+        "a new assignment does not name what an earlier one has done",
+        "telemetry/unsaved.py",
+        "            self._spans.pop(partition, None)\n            self._spans[partition] = deque(maxlen=MAX_SPANS)\n",
+        "            self._spans.setdefault(partition, deque(maxlen=MAX_SPANS))\n",
+        (TRACES + "test_a_new_assignment_does_not_name_what_an_earlier_one_has_done",),
+    ),
+    Mutant(
+        "a dead letter keeps the trace context of its record",
+        "telemetry/tracing.py",
+        "        if carries_context(record.headers):\n            return ()\n",
+        "",
+        (TRACES + "test_a_dead_letter_carries_the_context_of_its_record_as_it_was",),
+    ),
+    Mutant(
+        "telemetry that fails costs the span and not the record",
+        "telemetry/tracing.py",
+        "            return begin(subject, context)\n        except Exception:\n",
+        "            return begin(subject, context)\n        except ZeroDivisionError:\n",
+        (TRACES + "test_a_propagator_that_raises_costs_the_span_and_not_the_record",),
+    ),
+    Mutant(
+        "without a provider nothing of OpenTelemetry is imported",
+        "assembly/telemetry.py",
+        "    if not _is_there() and not any(map(os.environ.get, PROVIDERS)):\n        return\n",
+        "",
+        (EXPORT + "test_without_a_wish_nothing_of_opentelemetry_is_imported_and_nothing_is_put_around_the_handler",),
+    ),
+    Mutant(
+        "a collector that hangs does not hold the exit",
+        "telemetry/export.py",
+        "if not event.wait(max(0.0, until - time.monotonic())):",
+        "if not event.wait():",
+        (EXPORT + "test_a_collector_that_hangs_does_not_hold_the_exit",),
+    ),
+    Mutant(
+        "bytes are those of records, and not what they take in memory",
+        INTAKE,
+        "self.bytes_done += weight_bytes - records * RECORD_OVERHEAD_BYTES",
+        "self.bytes_done += weight_bytes",
+        (PAGE + "test_metrics_hold_every_name_and_what_was_done",),
     ),
     # -- 8: what is printed, and refusals
     Mutant(

@@ -7,37 +7,42 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import timedelta
+from dataclasses import replace
 
-from streamkit.builtin.memory import MemoryBroker, MemoryLog, MemoryProducer, MemorySettings, MemoryStore
-from streamkit.builtin.memory.log import Rows
+from streamkit.app import code_of
+from streamkit.builtin.memory import MemoryLog, MemorySettings, MemoryStore
 from streamkit.engine.adapter_context import EngineContext
 from streamkit.engine.delivery.call import Code
 from streamkit.engine.delivery.letter import Letter, original_of
 from streamkit.engine.parked import Replayed, still_parked
 from streamkit.engine.requests import release_request
-from streamkit.engine.supervisor import Parts, Supervisor
 from streamkit.errors import BrokerUnavailableError, StreamkitError
-from streamkit.model import Record, StartPosition
+from streamkit.model import Record
 from streamkit.plugin import NewRecord
-from streamkit.processing import Context, facts_of, record_processor
-from streamkit.settings import Settings
-from tests.simulation.leases import LeaseWorld, _SlowStore
-from tests.simulation.ledger import Ledger, WatchedRows
-from tests.simulation.targets import Hands, Mishap
-from tests.simulation.world import BESIDE, GROUP, STREAM, Plan, Worker, _CountingFaults, _Watch, quick
+from streamkit.processing import Context, record_processor
+from streamkit.testing.simulation import Plan, Subject, World
+from streamkit.testing.simulation.adapters import Outside, SimulatedTarget
+from streamkit.testing.simulation.chance import plan_of
+from streamkit.testing.simulation.ledger import Ledger
+from streamkit.testing.simulation.world import BESIDE, GROUP, LETTERS, STREAM
 
-__all__ = ["ParkWorld", "play_parking"]
+__all__ = ["ParkWorld", "plan_with_parking"]
 
-LETTERS = "letters"
 KEYS = 12
+SETTINGS = {"start": "earliest", "on_failure": "park", "dead_letter": f"memory:{LETTERS}"}
+
+
+def plan_with_parking(seed: int) -> Plan:
+    """Leases and resharding; a failure in the first or second attempt parks."""
+    plan = plan_of(seed, ownership="lease", shape="kinesis", by_key=seed % 2 == 1, settings={**SETTINGS, "retry_attempts": 1})
+    return replace(plan, settings=(*plan.settings, ("retry_attempts", str(1 + seed // 2 % 2))))
 
 
 class ParkLedger(Ledger):
     """Each record says which one of its key it is: `key:number`. A record is settled when it had its effect, or has a letter."""
 
-    def __init__(self, log: MemoryLog, now: object) -> None:
-        super().__init__(log, STREAM, now, 10**6)  # type: ignore[arg-type]
+    def __init__(self, log: MemoryLog, now: object, *, by_key: bool) -> None:
+        super().__init__(log, STREAM, now, 10**6, by_key=by_key)  # type: ignore[arg-type]
         self.effects: dict[bytes, list[int]] = {}
 
     def effect(self, who: str, record: Record) -> None:
@@ -47,47 +52,38 @@ class ParkLedger(Ledger):
         had = self.effects.setdefault(key, [])
         self.note(who, "effect", key.decode(), number.decode())
         if key and int(number) > max(had, default=-1) + 1:
-            self.fail(f"{who}: {record.value!r} has its effect, but {key!r}:{max(had, default=-1) + 1} has not")
+            self.fail("order", f"{who}: {record.value!r} has its effect, but {key!r}:{max(had, default=-1) + 1} has not")
         if had and int(number) <= max(had):
             self.counts["repeated effects"] += 1
         had.append(int(number))
-
-    def settled(self, partition: str, sequence: int | None) -> None:
-        """The record is done, or can be found among the letters."""
-        assert sequence is not None
-        done = self._done.setdefault(partition, set())
-        done.add(self.sequences(partition).index(sequence))
-        frontier = self._frontier.get(partition, 0)
-        while frontier in done:
-            frontier += 1
-        self._frontier[partition] = frontier
 
     def letter(self, record: Record) -> None:
         """The target has it: then its marker must have been in the store."""
         letter = original_of(record)
         assert isinstance(letter, Letter)
-        self.settled(letter.origin_partition, letter.origin_position.sequence)
+        self._settle(letter.origin_partition, (self._index(letter.origin_partition, letter.origin_position),))
         how, _, name = letter.parked.partition(" ")
         self.note("target", f"letter {how or 'alone'}", letter.value, name)
         if how == "first" and letter.key not in still_parked(self._saved[letter.origin_partition].parked):
-            self.fail(f"{letter.value!r} is a letter, and its key has no marker")
+            self.fail("no loss", f"{letter.value!r} is a letter, and its key has no marker")
 
     def check_effects(self) -> None:
         """All had theirs; and what had several ended in order, so that the last one counts."""
         for key, numbers in self.effects.items():
             last = {number: index for index, number in enumerate(numbers)}
             if key and sorted(last, key=lambda number: last[number]) != sorted(last):
-                self.fail(f"the last effects of {key!r} are out of order: {numbers}")
+                self.fail("order", f"the last effects of {key!r} are out of order: {numbers}")
 
 
-class _Target(MemoryProducer):
+class _Target(SimulatedTarget):
     """Takes its time, and sometimes fails before or after it has written."""
 
-    world: ParkWorld
+    def __init__(self, settings: MemorySettings, context: EngineContext, outside: Outside, world: ParkWorld) -> None:
+        super().__init__(settings, context, outside)
+        self._world = world
 
     async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
-        world, dice = self.world, self.world.dice
-        await asyncio.sleep(dice.random() * 0.05)
+        world, dice = self._world, self._world.dice
         if dice.random() < world.clumsiness:
             world.ledger.counts["fault:send"] += 1
             raise BrokerUnavailableError("not written")
@@ -101,49 +97,27 @@ class _Target(MemoryProducer):
         return answers
 
 
-class ParkWorld(LeaseWorld):
-    """Seeds that are odd keep the order of keys only."""
+class ParkWorld(World):
+    """The plan's failures of handlers park keys, and so does chance."""
 
     ledger: ParkLedger
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def __init__(self, plan: Plan) -> None:
+        self.is_keyed = any(name == "concurrency" for name, _ in plan.settings)
+        ordering = {"ordering": "key"} if self.is_keyed else {}
+        super().__init__(plan, Subject(self._code(), {**SETTINGS, **ordering}))
         self.clumsiness = 0.06
-        self.ledger = ParkLedger(self.log, self.runtime.monotonic)
-        self.log.faults = _CountingFaults(self.ledger)
-        self._watched = WatchedRows(self.ledger)
-        self.log.create(LETTERS)
         self._numbers: dict[bytes, int] = {}
         self._dealt = 0
         self.bad: set[bytes | None] = set()
         """Values that fail whenever they are called."""
 
-    @property
-    def is_keyed(self) -> bool:
-        return self.plan.seed % 2 == 1
+    def _new_ledger(self) -> Ledger:
+        return ParkLedger(self.log, self.runtime.monotonic, by_key=self.is_keyed)
 
     @property
     def letters(self) -> Sequence[Record]:
         return self.log.topic(LETTERS).log("0").records
-
-    @property
-    def rows(self) -> Rows:
-        return self._watched
-
-    def _settings(self) -> Settings:
-        return (
-            super()
-            ._settings()
-            .model_copy(
-                update={
-                    "start": StartPosition.EARLIEST,
-                    "on_failure": "park",
-                    "dead_letter": f"memory:{LETTERS}",
-                    "retry_attempts": self.dice.choice((1, 2)),
-                    "checkpoint_interval": timedelta(milliseconds=self.dice.choice((50, 200, 1000))),
-                }
-            )
-        )
 
     def write(self, count: int) -> None:
         for _ in range(count):
@@ -151,34 +125,16 @@ class ParkWorld(LeaseWorld):
             number = self._numbers[key] = self._numbers.get(key, -1) + 1
             self.log.append(STREAM, b"%b:%d" % (key, number), key=key or None, now=self.runtime.unix_time())
 
-    def start(self, name: str) -> Worker:
-        context = EngineContext(self.runtime, "memory", broker="memory", group=GROUP, worker=name)
-        settings = MemorySettings(name=self.name, shape=self.plan.shape, auto_create=False)
-        hands = Hands(name, self.ledger, self.dice, self.clumsiness, 0.0)
-        store, target = _SlowStore(settings, context, group=BESIDE), _Target(settings, context)
-        store.world = target.world = self
-        self._roomy.add(name)
-        watch = _Watch(self, name)
-        parts = Parts(
-            self.settings, self._code(hands), MemoryBroker(settings, context), store, store, watch, name, "lease", dead_letter=target
-        )
-        supervisor = Supervisor(parts, self.runtime)
-        worker = Worker(name, supervisor, hands, self.runtime.control.call(f"run-{name}", supervisor.run()))
-        watch._worker = worker
-        self.workers.append(worker)
-        self.ledger.note(name, "joined")
-        self.runtime.loop.create_task(self._watch(worker))
-        return worker
+    def _target(self, settings: MemorySettings, context: EngineContext) -> SimulatedTarget:
+        return _Target(settings, context, self.outside, self)
 
-    def _code(self, hands: Hands) -> Code:
+    def _code(self) -> Code:
         def work(record: Record, context: Context) -> None:
-            if hands.is_dead() or context.lost:
-                return
-            if record.value in self.bad or hands.dice.random() < hands.clumsiness:
-                self.ledger.counts["fault:handler"] += 1
-                raise Mishap("handler")
-            self.ledger.effect(hands.worker, record)
-            self.ledger.settled(context.partition.id, record.position.sequence)
+            if context.lost:
+                raise RuntimeError("no effect after a loss")
+            if record.value in self.bad or self.dice.random() < self.clumsiness:
+                raise ValueError("the handler fails")
+            self.ledger.effect("direct", record)
 
         @record_processor
         def handle(record: Record, context: Context) -> None:
@@ -186,13 +142,10 @@ class ParkWorld(LeaseWorld):
 
         @record_processor
         async def later(record: Record, context: Context) -> None:
-            await asyncio.sleep(hands.dice.random() * 0.02)
+            await asyncio.sleep(self.dice.random() * 0.02)
             work(record, context)
 
-        chosen = later if self.is_keyed else handle
-        facts = facts_of(chosen)
-        assert facts is not None
-        return Code(facts, function=chosen)
+        return code_of(later if self.is_keyed else handle)
 
     # -- replays --------------------------------------------------------------------------------------------------
 
@@ -235,12 +188,16 @@ class ParkWorld(LeaseWorld):
             except StreamkitError:
                 self.ledger.counts["replay failed"] += 1
 
-    async def run(self) -> Ledger:
+    async def _live(self) -> Ledger:
         replays = self.runtime.loop.create_task(self._replay_now_and_then())
         try:
-            return await super().run()
+            return await super()._live()
         finally:
             replays.cancel()
+
+    async def _peace(self) -> None:
+        self.clumsiness = 0.0
+        await super()._peace()
 
     async def _become_quiet(self) -> None:
         """And nothing is parked any more."""
@@ -249,28 +206,17 @@ class ParkWorld(LeaseWorld):
         while self._parked() or self._dealt < len(self.letters):
             await self._pause(0.5)
             if self.runtime.monotonic() > until:
-                self.ledger.fail(f"still parked: {self._parked()}; {self._dealt} of {len(self.letters)} letters are dealt with")
+                self.ledger.fail("goes on", f"still parked: {self._parked()}; {self._dealt} of {len(self.letters)} letters are dealt with")
         before = len(self.letters)
         self.write(3 * KEYS)
         await super()._become_quiet()
         if len(self.letters) > before:
-            self.ledger.fail("a key that was released is not called")
+            self.ledger.fail("goes on", "a key that was released is not called")
         if {key: max(numbers) for key, numbers in self.ledger.effects.items()} != self._numbers:
-            self.ledger.fail(f"not all had their effect: {self._numbers}")
+            self.ledger.fail("no loss", f"not all had their effect: {self._numbers}")
         self.ledger.check_effects()
 
     def _parked(self) -> dict[str, list[bytes]]:
-        rows = {key[1]: row.checkpoint for key, row in self._watched.items() if row.checkpoint is not None}
+        rows = {key[1]: row.checkpoint for key, row in self.rows.items() if row.checkpoint is not None}
         parked = {name: sorted(still_parked(row.parked)) for name, row in rows.items() if not row.at.is_end}
         return {name: keys for name, keys in parked.items() if keys}
-
-
-def play_parking(plan: Plan) -> Ledger:
-    """One life of a world that parks."""
-    with quick():
-        world = ParkWorld(plan)
-        try:
-            return world.runtime.run(world.run())
-        finally:
-            world.runtime.stop()
-            MemoryLog.forget(world.name)

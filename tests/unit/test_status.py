@@ -27,7 +27,7 @@ from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Lease, Partition, Position, Record, StartPosition
 from streamkit.processing import Context, record_processor
 from streamkit.status import StatusPage
-from streamkit.telemetry.metrics import METRICS
+from streamkit.telemetry.names import METRICS
 from tests.promise.page import Page, Worker, free_port, until
 
 PATIENCE = 20.0
@@ -106,6 +106,7 @@ def test_metrics_hold_every_name_and_what_was_done(page: Page) -> None:
     values = page.metrics()
     labels = 'broker="memory",group="of-orders",partition="0",stream="orders"'
     assert values[f"streamkit_records_total{{{labels}}}"] == 3
+    assert values[f"streamkit_processed_bytes_total{{{labels}}}"] == 3
     assert values[f"streamkit_calls_total{{{labels}}}"] >= 1
     assert values[f"streamkit_lag_records{{{labels}}}"] == 0
     assert values[f"streamkit_parked_keys{{{labels}}}"] == 0

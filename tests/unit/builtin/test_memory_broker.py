@@ -38,13 +38,6 @@ def test_discover_makes_a_stream_on_first_use_and_matches_expressions() -> None:
     assert [str(p) for p in found] == [f"orders/{n}" for n in range(4)] + ["orders-eu/0", "orders-eu/1", "payments/0"]
 
 
-def test_discover_of_what_is_not_there_is_an_error_and_never_no_partitions() -> None:
-    rig = Rig(auto_create=False)
-    for stream in ("orders", "^orders"):
-        with pytest.raises(StreamGoneError, match="orders"):
-            at_once(rig.broker.discover([stream], StartPosition.EARLIEST))
-
-
 def test_a_deleted_stream_is_not_made_again_on_use() -> None:
     rig = Rig()
     at_once(rig.broker.discover(["s"], StartPosition.EARLIEST))

@@ -13,8 +13,8 @@ from streamkit.builtin.memory.faults import Operation
 from streamkit.errors import FencedError, StoreUnavailableError
 from streamkit.model import Checkpoint, Lease, StartPosition
 from streamkit.plugin import Grant
+from streamkit.testing.conformance.leases import listed, text
 from tests.conformance.context import PlainContext
-from tests.conformance.leases import listed, text
 from tests.conformance.stores import after, partition
 
 LOST = StoreUnavailableError("lost")

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from streamkit.errors import BrokerError, PositionExpiredError, PositionInvalidError, StreamGoneError
+from streamkit.errors import BrokerError, PositionExpiredError, PositionInvalidError
 from streamkit.model import Position, StartPosition
 from streamkit.plugin import Budget, Ended, Failed, Idle
 from tests.unit.builtin.memory_rig import ALL, Rig, at_once, batches, caught_up, failures, sequences
@@ -117,22 +117,6 @@ def test_a_record_larger_than_a_share_is_read_while_the_budget_has_room() -> Non
     assert len(batches(at_once(reader.poll(Budget(100, 100, 0))))) == 4
 
 
-def test_a_paused_partition_says_nothing_and_goes_on_where_it_was() -> None:
-    rig = Rig()
-    (partition,) = rig.log.create("s")
-    rig.write(4)
-    reader = rig.read(partition)
-    assert sequences(at_once(reader.poll(Budget(2, 100, 0)))) == [0, 1]
-    at_once(reader.pause([partition]))
-    assert at_once(reader.poll(ALL)) == [Idle(0.01)]
-    at_once(reader.resume([partition]))
-    assert sequences(at_once(reader.poll(ALL))) == [2, 3]
-    at_once(reader.remove([partition]))
-    at_once(reader.remove([partition]))
-    rig.write(1)
-    assert at_once(reader.poll(ALL)) == [Idle(0.01)]
-
-
 def test_a_position_below_the_trimmed_start_fails_once_and_names_the_earliest() -> None:
     rig = Rig()
     (partition,) = rig.log.create("s")
@@ -159,17 +143,6 @@ def test_a_position_beyond_the_tip_is_invalid(start: StartPosition) -> None:
     assert failures(at_once(rig.read(partition, start).poll(ALL))) == [PositionInvalidError]
     with pytest.raises(PositionInvalidError):
         at_once(rig.broker.resolve(partition, start))
-
-
-def test_a_deleted_stream_is_gone_and_never_an_end() -> None:
-    rig = Rig()
-    (partition,) = rig.log.create("s")
-    rig.write(1)
-    reader = rig.read(partition)
-    rig.log.delete("s")
-    assert failures(at_once(reader.poll(ALL))) == [StreamGoneError]
-    with pytest.raises(StreamGoneError):
-        at_once(reader.add(partition, StartPosition.EARLIEST))
 
 
 def test_a_stream_made_again_does_not_pass_for_the_old_one() -> None:

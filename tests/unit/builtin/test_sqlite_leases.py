@@ -15,9 +15,9 @@ from streamkit.builtin.sqlite import SqliteSettings, SqliteStore
 from streamkit.errors import FencedError, StoreThrottledError, StoreUnavailableError
 from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
 from streamkit.plugin import Claim, Grant
+from streamkit.testing.conformance.leases import fresh, listed, take
 from tests.conformance.context import PlainContext
 from tests.conformance.first_sqlite import FIRST_FIND, FIRST_LAYOUT, FIRST_LIST, FIRST_NEEDS, FIRST_WRITE
-from tests.conformance.leases import fresh, listed, take
 from tests.conformance.stores import after, partition
 
 KEY = ("memory", "g", "orders", "0")

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("rich", "typer", "click", "confluent_kafka", "boto3", "botocore", "azure", "streamkit_kafka", "streamkit_sandbox", "sqlite3")
+HEAVY = (
+    "rich",
+    "typer",
+    "click",
+    "confluent_kafka",
+    "boto3",
+    "botocore",
+    "azure",
+    "opentelemetry",
+    "streamkit_kafka",
+    "streamkit_sandbox",
+    "sqlite3",
+)
 
 
 @pytest.mark.parametrize("module", ["streamkit", "streamkit.cli"])

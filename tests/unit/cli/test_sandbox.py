@@ -8,6 +8,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ class FakeServer:
     def __init__(self) -> None:
         self.streams: list[tuple[str, int]] = []
         self.is_running = True
+        self.folder: Path | None = None
 
     def settings(self) -> dict[str, str]:
         return {"STREAMKIT_BROKER": "kafka", "STREAMKIT_KAFKA__OPTIONS": '{"a": 1}'}
@@ -48,6 +50,10 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
         yield fake
         fake.is_running = False
 
+    def start_in(folder: Path) -> contextlib.AbstractContextManager[FakeServer]:
+        fake.folder = folder
+        return start()
+
     @contextlib.contextmanager
     def missing() -> Iterator[FakeServer]:
         if fake.is_running:
@@ -64,6 +70,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeServer]:
     entries = {name: SandboxServer(name, f"a fake {name}", begin) for name, begin in servers.items()}
     entries["kafka"] = replace(entries["kafka"], create_stream=FakeServer.create_stream)
     entries["kinesalite"] = SandboxServer("kinesalite", "a fake without a store", start, store=lambda server: {"STREAMKIT_STORE": "sqlite"})
+    entries["kinesalite"] = replace(entries["kinesalite"], start_in=start_in)
     monkeypatch.setattr(catalog, "SERVERS", entries)
     monkeypatch.setattr(sandbox, "Event", CtrlC)
     logger = logging.getLogger("streamkit_sandbox")
@@ -103,6 +110,16 @@ def test_a_broker_that_keeps_no_checkpoints_comes_with_a_store(cli: CommandLine,
     assert "STREAMKIT_STORE" not in cli("sandbox", "kafka").out
 
 
+def test_a_folder_keeps_the_data_and_the_checkpoints_beside_them(
+    cli: CommandLine, server: FakeServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer = cli("sandbox", "kinesalite", "--folder", "kept")
+    assert answer.code == 0
+    assert server.folder == tmp_path / "kept"
+    assert "streamkit: checkpoints go to a file in that folder; " in answer.err
+
+
 def test_without_a_name_it_lists_the_servers(cli: CommandLine, server: FakeServer) -> None:
     expected = (
         "server      what it is\n"
@@ -119,6 +136,7 @@ def test_without_a_name_it_lists_the_servers(cli: CommandLine, server: FakeServe
     [
         (["kafk"], "streamkit: there is no server 'kafk' in the sandbox\n  fix: did you mean kafka?\n"),
         (["kinesis"], "streamkit: kinesis is not available here: there is no Java\n  fix: install it\n"),
+        (["kafka", "--folder", "x"], "streamkit: --folder=x: kafka keeps no data\n  fix: leave it out\n"),
         (["dynamodb", "--stream", "x"], "streamkit: --stream=x: dynamodb holds no streams\n  fix: leave it out\n"),
         (
             ["dynamodb"],

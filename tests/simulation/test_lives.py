@@ -1,0 +1,55 @@
+"""All kinds of processors through simulated lives: leases, groups and one worker alone; splits and merges; everything fails now and then.
+
+Some seeds are always the same, some are fresh with each run: what they find is printed with its seed and a text to replay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from streamkit.testing.simulation import Report, World, simulate, subject_of
+from streamkit.testing.simulation.run import MIN_CHANGES, planned
+from tests.simulation.processors import ALL
+
+SEEDS = 8
+FRESH = 6
+HAPPENED = ("crashed", "draining", "stalled", "lost", "revoked", "ended", "split", "merge", "forced", "fenced", "halted", "recovered")
+FOUND = ("repeats", "futures", "beside another", "not checkpointed: FencedError", "drain timeout", "skip", "dead_letter", "park")
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[Report]:
+    """What all lives of this file with fixed seeds have seen."""
+    return Report(0)
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_no_rule_is_broken_whatever_happens(name: str, report: Report) -> None:
+    first = list(ALL).index(name) * 1000
+    report.merge(simulate(ALL[name], seeds=SEEDS, first=first))
+
+
+def test_nor_with_fresh_seeds(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, target in ALL.items():
+        with capsys.disabled():
+            print(f"\n{name}", end=" ")
+            simulate(target, seeds=FRESH, first=None)
+
+
+def test_every_kind_of_trouble_was_met_and_partitions_changed_hands(report: Report) -> None:
+    if report.lives < SEEDS * len(ALL):
+        pytest.skip("only says something after all seeds of this file")
+    report.check()
+    assert report.min_changes >= MIN_CHANGES
+    assert [what for what in (*HAPPENED, *FOUND) if not report.events[what]] == []
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_the_same_seed_gives_the_same_life(name: str) -> None:
+    """Or what is found could not be looked into."""
+    subject = subject_of(ALL[name])
+    plan = planned(list(ALL).index(name), subject)
+    one, other = World(plan, subject).live(), World(plan, subject).live()
+    assert one.trace == other.trace
