@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from threading import Event
 from typing import Annotated, Any
 
@@ -32,8 +33,9 @@ _INSTALL = "pip install 'streamkit[sandbox]'"
 def sandbox(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Which server: see --list.", show_default=False)] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List the servers.")] = False,
-    stream: Annotated[str | None, typer.Option(help="Make this stream (a topic of Kafka).", show_default=False)] = None,
+    stream: Annotated[str | None, typer.Option(help="Make this stream (a topic of Kafka, an event hub).", show_default=False)] = None,
     partitions: Annotated[int, typer.Option(min=1, max=1000, help="How many partitions that stream gets.")] = 4,
+    folder: Annotated[Path | None, typer.Option(help="Keep its data in this folder, for a later start.", show_default=False)] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Start a local server, print its settings, and keep it until Ctrl-C. The first start may download it."""
@@ -48,9 +50,11 @@ def sandbox(
     server_kind = servers[name]
     if stream is not None and server_kind.create_stream is None:
         raise ConfigurationError(f"--stream={stream}: {name} holds no streams", fix="leave it out")
+    if folder is not None and server_kind.start_in is None:
+        raise ConfigurationError(f"--folder={folder}: {name} keeps no data", fix="leave it out")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does, with the server
     _show_progress()
-    with _told_as_ours(), server_kind.start() as server:
+    with _told_as_ours(), server_kind.start() if folder is None else server_kind.start_in(folder.absolute()) as server:
         settings = dict(server.settings())
         if server_kind.store is not None:
             settings |= server_kind.store(server)
@@ -60,8 +64,9 @@ def sandbox(
         _show_settings(settings, as_json)
         remark(f"{name} runs until Ctrl-C; paste these lines into another terminal")
         if server_kind.store is not None:
+            file = "a file that ends with it" if folder is None else "a file in that folder"
             remark(
-                "checkpoints go to a file that ends with it; for others, paste a store's lines after these (`streamkit sandbox dynamodb`)"
+                f"checkpoints go to {file}; for others, paste a store's lines after these (`streamkit sandbox {server_kind.other_store}`)"
             )
         told = Event()
         with suppress(KeyboardInterrupt):

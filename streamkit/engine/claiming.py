@@ -70,7 +70,7 @@ class Claiming:
         while one.may_claim:
             try:
                 one.partition = await self._house.look_up(one.partition)
-                claim = await self._house.store.claim(one.partition, self._house.worker_name, one.epoch)
+                claim = await self._house.store.claim(one.partition, self._house.claimant, one.epoch)
             except ConfigurationError:
                 raise
             except StreamkitError as error:

@@ -40,6 +40,8 @@ class House:
     reading: Reading
     observer: Observer
     worker_name: str
+    claimant: str
+    """Who claims: this process, and none that had its name before. So a store can tell a repeated claim from another owner's."""
     state: object
     dead_letters: DeadLetters | None
     """Where records go that failed for good; None: ON_FAILURE puts none aside."""

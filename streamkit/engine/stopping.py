@@ -172,6 +172,6 @@ def _is_known(tip: Position) -> bool:
 
 def _is_past(at: StartPosition | None, tip: Position) -> bool:
     """Whether going on from there would bring nothing up to `tip`."""
-    if at is None or at.position is None or not _is_known(tip):
+    if at is None or at.position is None or not (_is_known(tip) and _is_known(at.position)):  # another program's may be a token alone
         return at is not None and at.is_end
     return at.position >= tip if at.kind == "after" else at.position > tip

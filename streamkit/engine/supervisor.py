@@ -14,6 +14,7 @@ from streamkit.engine.discovery import Discovery
 from streamkit.engine.health import Health, Subject
 from streamkit.engine.house import House, limits_of, poll_records
 from streamkit.engine.late import drain_timed_out
+from streamkit.engine.ownership.naming import owner_name
 from streamkit.engine.ownership.protocol import Ownership
 from streamkit.engine.parts import Parts
 from streamkit.engine.reading import Reading
@@ -184,6 +185,7 @@ class Supervisor:
             reading=self._reading,
             observer=parts.observer,
             worker_name=parts.worker_name,
+            claimant=owner_name(parts.worker_name, runtime.random()),
             state=parts.state,
             dead_letters=self._dead_letters(),
             look_up=self._discovery.look_up,

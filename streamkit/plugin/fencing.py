@@ -37,7 +37,8 @@ class Row:
 
 
 def claimed(row: Row | None, partition: Partition, owner: str, epoch: int) -> Row:
-    """The row after a claim; every grant given before is refused from here on.
+    """The row after a claim; every grant given before is refused from here on. One who claims what is its own already, because an answer
+    was lost, is no further owner.
 
     Raises ConfigurationError if the checkpoint belongs to another stream of the same name.
     """
@@ -49,7 +50,7 @@ def claimed(row: Row | None, partition: Partition, owner: str, epoch: int) -> Ro
         owner=owner,
         version=row.version + 1,
         handover_to="",  # it was said to the owner before
-        fruitless_claims=row.fruitless_claims + 1,
+        fruitless_claims=row.fruitless_claims + (row.owner != owner or not row.fruitless_claims),
         partition=known(row.partition, partition),
     )
 

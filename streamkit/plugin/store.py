@@ -31,8 +31,8 @@ class Claim:
     epoch: int
     """The epoch that this claim has raised the partition to; 0 where the store has none."""
     fruitless: int = 0
-    """How many claims before this one ended without progress and without giving back (a release, or a save of a checkpoint without an
-    owner); stores that do not count say 0."""
+    """How many owners before this one ended without progress and without giving back (a release, or a save of a checkpoint without an
+    owner); stores that do not count say 0. Who claims again what is its own, because an answer was lost, is not counted twice."""
 
 
 class CheckpointStore(ABC):
@@ -42,7 +42,8 @@ class CheckpointStore(ABC):
 
     @abstractmethod
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
-        """Make `owner` the only one who can save for `partition`, and read where to go on, in one atomic step.
+        """Make `owner` the only one who can save for `partition`, and read where to go on, in one atomic step. `owner` is one process:
+        `STREAMKIT_WORKER`, `#` and eight hexadecimal digits.
 
         When: once per assignment, before the first record is read; again after a `FencedError` while still assigned.
         Where: as the module says; may run beside claims and saves of other partitions, and beside a save with an older grant of its
@@ -143,6 +144,16 @@ class LeaseStore(CheckpointStore, ABC):
         Raises: `ConfigurationError`, which names that program and ends the worker; `StoreUnavailableError`, `StoreThrottledError`.
         Afterwards: nothing has changed.
         """
+
+    async def learn(self, partitions: Sequence[Partition]) -> bool:
+        """Be told what the broker lists, with incarnations, of which another program's row may say nothing. Most stores need not know.
+
+        When: each time the partitions were listed; before any of their leases is created or taken.
+        Where: on the engine's I/O loop; must not ask the store.
+        Raises: nothing.
+        Afterwards: answers whether `leases` may have shown rows that are no rows of these, or not all: then it is asked again first.
+        """
+        return False
 
     @abstractmethod
     async def leases(self) -> Sequence[Lease]:

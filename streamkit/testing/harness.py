@@ -39,6 +39,7 @@ PATIENCE_SECONDS = 3600.0
 STEP_SECONDS = 0.01
 MAX_STEP_SECONDS = 0.25
 REVOKE_SECONDS = 30.0
+SEEDS_APART = 7919
 _GIVEN = {"broker": "scripted", "stream": "stream", "group": "group", "dead_letter": "scripted:letters"}
 
 
@@ -90,6 +91,7 @@ class Harness:
         self._generation = 0
         self._now = 0.0
         self._life: _Life | None = None
+        self._lives = 0
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -260,6 +262,7 @@ class Harness:
         if self._life is None:
             self.exit_code = None
             self._life = _Life(self)
+            self._lives += 1
         return self._life
 
     def _hold(self, partitions: set[Partition]) -> None:
@@ -327,7 +330,8 @@ class _Life:
     """One owner: from its start to its end, or its death."""
 
     def __init__(self, harness: Harness) -> None:
-        self.runtime = VirtualRuntime(harness._seed, start=harness._now)
+        # Another process has other chances: above all another name, by which stores know it.
+        self.runtime = VirtualRuntime(harness._seed + SEEDS_APART * harness._lives, start=harness._now)
         self.recording = Recording(harness.calls, harness._errors)
         self._store = ScriptedStore(harness.script, asyncio.sleep)
         context = EngineContext(self.runtime, "scripted", broker="scripted", group="group", worker="harness")

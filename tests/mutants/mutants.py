@@ -401,6 +401,20 @@ MUTANTS = (
         (FOUR + "test_the_save_of_an_old_owner_is_refused",),
     ),
     Mutant(
+        "who claims again what is its own is no further owner",
+        FENCING,
+        "fruitless_claims=row.fruitless_claims + (row.owner != owner or not row.fruitless_claims),",
+        "fruitless_claims=row.fruitless_claims + 1,",
+        (CARE + "test_a_process_that_claims_again_is_no_further_owner",),
+    ),
+    Mutant(
+        "who claims is a process, not a name that another had before",
+        "engine/supervisor.py",
+        "claimant=owner_name(parts.worker_name, runtime.random()),",
+        "claimant=parts.worker_name,",
+        (CARE + "test_the_culprit_is_found_and_goes_to_the_policy",),
+    ),
+    Mutant(
         "every claim raises the epoch",
         FENCING,
         "epoch=max(epoch, row.epoch + 1),",

@@ -111,8 +111,10 @@ class Entry:
 
     @property
     def saved(self) -> Position | None:
+        """None: nothing of which it is known whether it lies before or behind; another program may have left a token without a sequence."""
         at = self.checkpoint.at
-        return at.position if at.kind == "after" else None
+        is_known = at.position is not None and (at.position.is_end or at.position.sequence is not None)
+        return at.position if at.kind == "after" and is_known else None
 
     # -- what is asked for ----------------------------------------------------------------------------------------
 

@@ -94,6 +94,9 @@ class LeasedStoreCalls:
     def check_start(self) -> Awaitable[None]:
         return self._ask("check-start", self._store.check_start())
 
+    def learn(self, partitions: Sequence[Partition]) -> Awaitable[bool]:
+        return self._ask("learn", self._store.learn(partitions))
+
     async def leases(self) -> Sequence[Lease]:
         return [row for row in await self._ask("leases", self._store.leases()) if self._is_read(row.partition)]
 

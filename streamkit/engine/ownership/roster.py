@@ -52,6 +52,8 @@ class Roster:
         start, discover = self._streams.start, self._streams.discover
         everything = await discover(StartPosition.EARLIEST)
         at_start = everything if start == StartPosition.EARLIEST else await discover(start)
+        if await self._calls.learn(everything):
+            return False  # the rows were perhaps of another cluster
         missing = to_create(start, at_start, everything, rows)
         if missing:
             missing = await self._begun(missing, everything, rows)

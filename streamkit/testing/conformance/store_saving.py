@@ -127,17 +127,20 @@ async def counts_claims(bench: StoreBench) -> None:
     if not claim.fruitless:
         return  # it does not count
     assert claim.fruitless == 1
+    claim = await b.claim(partition(), "b", 0)
+    assert claim.fruitless == 1, "who claims again, because an answer was lost, is no further owner"
     await save(b, Checkpoint(partition(), StartPosition.EARLIEST, owner="b"), claim.grant)
     claim = await a.claim(partition(), "a", 0)
     assert claim.fruitless == 2, "to know where to begin is no progress"
     await save(a, after(0), claim.grant)
     assert (await b.claim(partition(), "b", 0)).fruitless == 0, "a record is done"
-    claim = await b.claim(partition(), "b", 0)
+    claim = await b.claim(partition(), "c", 0)
     await save(b, after(0), claim.grant)
-    assert (await b.claim(partition(), "b", 0)).fruitless == 2, "the same again is no progress"
-    claim = await b.claim(partition(), "b", 0)
+    assert (await b.claim(partition(), "d", 0)).fruitless == 2, "the same again is no progress"
+    claim = await b.claim(partition(), "e", 0)
     await save(b, replace(after(0), owner=""), claim.grant)
-    assert (await b.claim(partition(), "b", 0)).fruitless == 0, "it was given back in order"
+    assert (await b.claim(partition(), "e", 0)).fruitless == 0, "it was given back in order"
+    assert (await b.claim(partition(), "f", 0)).fruitless == 1, "who had it then counts, though it had it before"
     await a.overwrite(after(0))
     assert (await b.claim(partition(), "b", 0)).fruitless == 0
 

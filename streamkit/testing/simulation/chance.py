@@ -158,10 +158,6 @@ class _Maker:
         calls = LEASE_CALLS if self.ownership == "lease" else CLAIM_CALLS
         call = self.dice.choice((*calls, "save", "renew") if self.ownership == "lease" else (*calls, "save"))
         times = self.dice.randint(1, 4)
-        if call == "claim":
-            # Each claim that the store has written counts as an owner that got nowhere, though its answer was lost: after five of them
-            # the next owner halts a partition, for good, at the record that was noted last.
-            times = min(times, 2)
         how = self.dice.choice(("fail", "lose", "repeat", "late")) if call in TO_BE_LOST else self.dice.choice(("fail", "late"))
         if how == "fail":
             value: object = self.dice.choice(("unavailable", "throttled", "not-ready"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from streamkit.errors import BrokerUnavailableError, DrainTimeoutError, StoreUnavailableError
-from streamkit.model import Batch, Partition, Position, Record
+from streamkit.model import Batch, Checkpoint, Partition, Position, Record, StartPosition
 from streamkit.plugin import Assigned, Lost, Revoked
+from streamkit.plugin.fencing import Row
 from streamkit.processing import Context, Processor, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.rig import P0, Notes, failing, values
@@ -63,6 +65,21 @@ def test_at_end_where_the_broker_knows_no_tips_the_reader_says_when_they_are_rea
         h.stop()
         assert h.exit_code == 0
         assert (h.checkpoint_of("0"), h.checkpoint_of("1")) == (4, None)
+
+
+def test_at_end_behind_a_token_alone_everything_up_to_the_tip_is_waited_for() -> None:
+    h = Harness(slow(2.0), stop="at_end", assigned=False)
+    h.write(b"done by another program", b"to be done")
+    with h:
+        h.script.rows[P0] = Row(4, "w", Checkpoint(P0, StartPosition.after(Position(None, token="its last")), partitions_at_start=1))
+        h._hold({P0})
+        h.advance(1)
+        row = h.script.rows[P0]
+        assert row.checkpoint is not None  # a store that knows of such programs compares it with nothing
+        h.script.rows[P0] = replace(row, checkpoint=replace(row.checkpoint, at=StartPosition.EARLIEST))
+        h._run_until(lambda: not h.is_running, "stopped")
+        h.stop()
+        assert (h.exit_code, h.checkpoint) == (0, 1)
 
 
 def test_a_member_without_partitions_does_not_end_while_tips_are_not_known() -> None:

@@ -87,7 +87,7 @@ def step(action: str, owner: str, number: int, row: fencing.Row, model: Model, w
         assert after_it.handover_to == ""
         assert after_it.epoch > row.epoch
         assert claim.checkpoint == row.checkpoint
-        model.fruitless += action == "claim" or row.owner != owner
+        model.fruitless += row.owner != owner or (action == "claim" and not row.fruitless_claims)
         assert claim.fruitless == max(model.fruitless - 1, 0)
         model.owner, model.grant = owner, claim.grant
         model.writes += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -13,8 +14,9 @@ from streamkit.errors import (
     PartitionLostError,
     StoreUnavailableError,
 )
-from streamkit.model import Batch, Position, Record
+from streamkit.model import Batch, Checkpoint, Position, Record, StartPosition
 from streamkit.plugin import Grant
+from streamkit.plugin.fencing import Row
 from streamkit.processing import CheckpointFuture, Context, Processor, processor, record_processor
 from streamkit.testing import Harness
 from tests.unit.engine.rig import P0, Notes, failing
@@ -562,3 +564,17 @@ def test_a_checkpoint_in_between_does_not_claim_to_know() -> None:
     with Harness(submitting(act)) as h:
         h.deliver(b"a", b"b")
         assert [c.record_time for c in h.checkpoints] == [None, None]
+
+
+def test_behind_a_token_alone_which_another_program_has_left_anything_may_follow() -> None:
+    with Harness(failing({}), assigned=False) as h:
+        h.write(b"done by the other")
+        stored = Checkpoint(P0, StartPosition.after(Position(None, token="its last")), partitions_at_start=1)
+        h.script.rows[P0] = Row(4, "w", stored)
+        h._hold({P0})
+        h.advance(1)
+        row = h.script.rows[P0]
+        assert row.checkpoint is not None  # a store that knows of such programs compares it with nothing
+        h.script.rows[P0] = replace(row, checkpoint=replace(row.checkpoint, at=StartPosition.EARLIEST))
+        (record,) = h.deliver(b"a")
+        assert h.checkpoints[-1].at == StartPosition.after(record.position)

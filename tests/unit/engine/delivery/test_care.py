@@ -380,11 +380,26 @@ def test_a_loss_is_no_evidence_and_the_note_is_taken_back() -> None:
             h.advance(0.01)
             h.script.events.append(Assigned((P0,), 1))
             h.advance(2.0)
-            assert suspect(h) == ((Position(0), 1) if number >= FRUITLESS_CLAIMS else (None, 0))
+            assert suspect(h) == ((Position(0), 1) if 2 * number >= FRUITLESS_CLAIMS else (None, 0))
             h.script.events.append(Lost((P0,)))
             h.advance(1.0)
             assert suspect(h) == (None, 0)
+            h.script.take(P0)  # another owner, who gets nowhere either
         assert h.put_aside == []
+        h.crash()
+
+
+def test_a_process_that_claims_again_is_no_further_owner() -> None:
+    """The answers to its claims were lost, or it has lost the partition and got it back: nobody has died."""
+    with Harness(giving_up(0), assigned=False) as h:
+        h.write(b"slow")
+        for _ in range(FRUITLESS_CLAIMS + 6):
+            h.script.events.append(Assigned((P0,), 1))
+            h.advance(1.0)
+            h.script.events.append(Lost((P0,)))
+            h.advance(1.0)
+        assert h.script.rows[P0].fruitless_claims == 1
+        assert suspect(h) == (None, 0)
         h.crash()
 
 
