@@ -6,6 +6,7 @@ import asyncio
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import sqlite3
@@ -13,18 +14,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from streamkit_sandbox.eventhubs.server import EventHubsServer
 
 from streamkit.builtin.memory import MemoryLog
 from streamkit.testing import SimulationFailed, simulate
 from tests.docs.pages import DOCS, EXAMPLES, ROOT, SNIPPETS, Block, blocks, environment, variables_of
 
 if TYPE_CHECKING:
+    from streamkit_sandbox.azurite import AzuriteServer
     from streamkit_sandbox.dynamodb import DynamoDBServer
     from streamkit_sandbox.kafka import KafkaServer
     from streamkit_sandbox.kinesis import KinesisServer
@@ -238,17 +241,69 @@ def test_the_same_first_py_runs_on_kinesis_by_variables_alone(aws: dict[str, str
     assert (again.stdout, again.returncode) == ("", 0), again.stderr
 
     # The blocks of the README, one after the other as a reader pastes them: from Kafka to Kinesis by three variables.
-    kafka, kinesis = (exported(block) for block in blocks("bash", pages=[ROOT / "README.md"]) if "export STREAMKIT_" in block.text)
+    kafka, kinesis, _ = of_the_readme()
     assert len(kinesis) == 3
     local = aws | {"STREAMKIT_STOP": "at_end"}
     from_readme = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **kafka | kinesis | local)
     assert from_readme.stdout.splitlines() == ORDERS, from_readme.stderr
 
 
+@pytest.mark.integration
+def test_the_same_first_py_runs_on_event_hubs_by_variables_alone(azurite_server: AzuriteServer, tmp_path: Path) -> None:
+    blobs = {"STREAMKIT_AZUREBLOB__CONNECTION_STRING": azurite_server.connection_string}
+    with sandbox("eventhubs", "--stream", "orders", "--partitions", "1") as printed:
+        hubs = printed["STREAMKIT_EVENTHUBS__CONNECTION_STRING"]
+        filled = run(FIRST / "fill_eventhubs.py", hubs, folder=tmp_path)
+        assert filled.returncode == 0, filled.stderr
+        variables = printed | blobs | variables_of((FIRST / "eventhubs.env").read_text("utf-8"))
+        first = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **variables)
+        assert first.stdout.splitlines() == ORDERS, first.stderr
+        again = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **variables)
+        assert (again.stdout, again.returncode) == ("", 0), again.stderr
+
+        # As a reader of the tutorial has it: what the sandbox prints is enough.
+        pasted = run("-m", "streamkit", "run", "first:handle", folder=FIRST, **printed, STREAMKIT_STOP="at_end")
+        assert pasted.stdout.splitlines() == ORDERS, pasted.stderr
+
+
+@pytest.mark.integration
+def test_the_block_of_the_readme_goes_from_kafka_to_event_hubs_by_four_variables(tmp_path: Path) -> None:
+    kafka, _, eventhubs = of_the_readme()
+    assert len(eventhubs) == 4
+    with EventHubsServer({"orders": 1}, consumer_groups=["billing"]) as server:
+        filled = run(FIRST / "fill_eventhubs.py", server.connection_string(), folder=tmp_path)
+        assert filled.returncode == 0, filled.stderr
+        local = {"STREAMKIT_EVENTHUBS__CONNECTION_STRING": server.connection_string(), "STREAMKIT_STOP": "at_end"}
+        shutil.copy(FIRST / "first.py", tmp_path)  # the file of checkpoints is made where it runs
+        done = run("-m", "streamkit", "run", "first:handle", folder=tmp_path, **kafka | eventhubs | local)
+        assert done.stdout.splitlines() == ORDERS, done.stderr
+        assert (tmp_path / "billing.db").exists()
+
+
+@contextmanager
+def sandbox(*arguments: str) -> Iterator[dict[str, str]]:
+    """`streamkit sandbox`, and what it prints."""
+    command = [sys.executable, "-m", "streamkit", "sandbox", *arguments, "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment(), text=True) as process:
+        assert process.stdout is not None
+        try:
+            lines: list[str] = []
+            while not lines or lines[-1] not in ("}\n", ""):
+                lines.append(process.stdout.readline())
+            yield json.loads("".join(lines))
+        finally:
+            process.terminate()
+
+
+def of_the_readme() -> list[dict[str, str]]:
+    """The variables of its blocks: Kafka, Kinesis, Event Hubs."""
+    return [exported(block) for block in blocks("bash", pages=[ROOT / "README.md"]) if "export STREAMKIT_" in block.text]
+
+
 def exported(block: Block) -> dict[str, str]:
     """The variables that its lines with `export` set."""
     lines = [line for line in block.text.splitlines() if line.startswith("export ")]
-    return dict(word.split("=", 1) for line in lines for word in line.split()[1:])  # type: ignore[misc]  # pairs
+    return dict(word.split("=", 1) for line in lines for word in shlex.split(line)[1:])
 
 
 def test_the_command_of_the_readme_runs_first_py_and_drains_at_sigterm() -> None:

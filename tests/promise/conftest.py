@@ -4,8 +4,8 @@
 `threads`   the same, on real threads: for handlers that block.
 `virtual`   the memory broker in virtual time, whose faults and clock a test may use.
 
-A variant for a real broker (tests/promise/kafka/) makes a `World` of its own, overrides `world` and `threads` in its conftest.py,
-and imports the tests that it wants to run.
+A variant for a real broker makes a `World` of its own, overrides `world` and `threads` in its conftest.py, and imports the tests that
+it wants to run. Where brokers have leases in a store, the tests are in `workers/`, and each broker's folder imports them.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import pytest
 
 from streamkit.builtin.memory import membership, reader
 from tests.promise.world import MemoryWorld, World
+
+pytest.register_assert_rewrite("tests.promise.workers")  # bodies of tests, in files that are not called like tests
 
 
 @pytest.fixture(autouse=True)

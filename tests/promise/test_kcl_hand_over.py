@@ -42,7 +42,7 @@ class Story:
         self._folder = folder
         self.stream = Stream(kinesis, kinesis_server.create_stream(3))
         self._application = f"kcl-{self.stream.name}"
-        self.proof = Proof()
+        self.proof = Proof[Row]()
 
     def table(self) -> dict[str, Row]:
         """As it is now."""
@@ -89,7 +89,7 @@ class Story:
         times = worker.times("begin"), worker.times("ended")
         self._over(Turn(name, worker.deliveries(), *times, before, self.table(), time.monotonic() - began))
 
-    def _over(self, turn: Turn) -> None:
+    def _over(self, turn: Turn[Row]) -> None:
         self.proof.turns.append(turn)
         self.proof.prove_turn(turn)
 

@@ -9,8 +9,9 @@ import pytest
 
 from streamkit.builtin.memory import MemoryLog
 from streamkit.engine.delivery.letter import Letter, original_of
-from tests.simulation.parking import ParkWorld
-from tests.simulation.world import STREAM, Plan, quick
+from streamkit.testing.simulation.subject import quick
+from streamkit.testing.simulation.world import STREAM
+from tests.simulation.parking import ParkWorld, plan_with_parking
 
 Play = Callable[[Callable[[ParkWorld], Coroutine[object, object, None]]], None]
 
@@ -19,7 +20,7 @@ Play = Callable[[Callable[[ParkWorld], Coroutine[object, object, None]]], None]
 def play(request: pytest.FixtureRequest) -> Iterator[Play]:
     """A world in which nothing goes wrong but what the story says."""
     with quick():
-        world = ParkWorld(Plan(request.param, "record_def", shape="kinesis"))
+        world = ParkWorld(plan_with_parking(request.param))
         world.clumsiness = 0.0
         assert world.is_keyed == (request.param == 3)
         yield lambda story: world.runtime.run(story(world))

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import ClassVar
+
+import pytest
 
 from streamkit.builtin.memory import MemoryStore
 from streamkit.engine.status import not_ready
-from streamkit.model import Lease
+from streamkit.errors import ConfigurationError, StoreUnavailableError
+from streamkit.model import Lease, Partition
+from streamkit.plugin import Claim
 from tests.promise.leased import ALONE, LEASE, begin, held, ids
 from tests.promise.world import STREAM, MemoryWorld
 
@@ -68,3 +75,82 @@ def test_workers_beside_another_program_level_what_they_have_among_themselves(li
         lineage.pass_time(1.0)
     assert (len(held(first)), len(held(second))) == (2, 2)
     assert not (held(first) | held(second)) & set(theirs)
+
+
+class Refusing(MemoryStore):
+    """A store that knows a program beside which nothing settles, as an EventProcessor of Azure's SDKs."""
+
+    answers: ClassVar[deque[Exception]] = deque()
+    """To those who want to start, one after the other."""
+
+    async def check_start(self) -> None:
+        if self.answers:
+            raise self.answers.popleft()
+
+
+@pytest.fixture
+def refusing(lineage: MemoryWorld) -> Iterator[deque[Exception]]:
+    lineage.store_class = Refusing
+    lineage.create(2)
+    Refusing.answers.clear()
+    yield Refusing.answers
+    Refusing.answers.clear()
+
+
+def test_beside_a_program_with_which_nothing_settles_a_worker_does_not_start(lineage: MemoryWorld, refusing: deque[Exception]) -> None:
+    refusing.append(ConfigurationError("another program reads with this group"))
+    member = begin(lineage, "w1")
+    with pytest.raises(ConfigurationError, match="another program reads"):
+        member.wait()
+    assert lineage.store._rows == {}, "nothing was taken, or made"
+    second = begin(lineage, "w2")
+    lineage.pass_time(ALONE)
+    assert held(second) == set(ids(lineage)), "that program is gone"
+
+
+def test_whether_it_may_start_is_asked_until_there_is_an_answer_and_then_no_more(lineage: MemoryWorld, refusing: deque[Exception]) -> None:
+    refusing.extend([StoreUnavailableError("no answer"), StoreUnavailableError("no answer")])
+    member = begin(lineage, "w1")
+    lineage.pass_time(0.5)
+    assert lineage.store._rows == {}
+    lineage.pass_time(4 * ALONE)
+    assert held(member) == set(ids(lineage))
+    refusing.append(ConfigurationError("it has started beside us"))
+    lineage.pass_time(2 * LEASE)
+    assert held(member) == set(ids(lineage)), "who has begun goes on"
+
+
+class Elsewhere(MemoryStore):
+    """A store that shows rows of another cluster until it is told what the broker lists."""
+
+    calls: ClassVar[list[str]] = []
+
+    async def learn(self, partitions: Sequence[Partition]) -> bool:
+        is_news = "learn" not in self.calls
+        self.calls.append("learn")
+        return is_news
+
+    async def leases(self) -> Sequence[Lease]:
+        self.calls.append("leases")
+        return await super().leases()
+
+    async def create(self, leases: Sequence[Lease]) -> None:
+        self.calls.append("write")
+        await super().create(leases)
+
+    async def take(self, leases: Sequence[Lease], owner: str) -> Sequence[Claim | Exception]:
+        self.calls.append("write")
+        return await super().take(leases, owner)
+
+
+def test_a_store_that_knows_another_cluster_is_told_which_it_is_and_asked_again_before_anything_is_written(lineage: MemoryWorld) -> None:
+    """Another program's rows do not say of which cluster they are, and their places mean nothing in this one."""
+    Elsewhere.calls.clear()
+    lineage.store_class = Elsewhere
+    lineage.create(2)
+    member = begin(lineage, "w1")
+    lineage.pass_time(ALONE + 1)
+    assert held(member) == set(ids(lineage))
+    before = Elsewhere.calls[: Elsewhere.calls.index("write")]
+    assert "learn" in before
+    assert "leases" in before[before.index("learn") :]

@@ -126,7 +126,8 @@ class _EventHubs:
     folder: Path
 
     def settings(self) -> dict[str, str]:
-        return self.server.settings()
+        """With the consumer group that every hub has: another one than streamkit's group would have to be made first."""
+        return self.server.settings() | {"STREAMKIT_EVENTHUBS__CONSUMER_GROUP": "$Default"}
 
     def create_stream(self, name: str, partitions: int) -> None:
         """Makes the hub; one that was kept in the folder may be there already, and grows."""

@@ -50,10 +50,10 @@ const commands = {
   },
 
   // Reads one partition, or all; with `container` as a processor that checkpoints after each batch if `checkpoint` is true, or as far
-  // as the first `checkpoint` events of each partition if it is a number.
-  subscribe({ hub, group = "$Default", partition, start, storage, container, checkpoint = false, balancing, ...options }) {
+  // as the first `checkpoint` events of each partition if it is a number. `endpoint`: connects there, whatever the connection string says.
+  subscribe({ hub, group = "$Default", partition, start, storage, container, checkpoint = false, balancing, endpoint, ...options }) {
     const store = container && new BlobCheckpointStore(new ContainerClient(storage, container));
-    const settings = { ...once, loadBalancingOptions: balancing };
+    const settings = { ...once, loadBalancingOptions: balancing, customEndpointAddress: endpoint };
     const client = store
       ? new EventHubConsumerClient(group, connection, hub, store, settings)
       : new EventHubConsumerClient(group, connection, hub, settings);

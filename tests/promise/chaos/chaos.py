@@ -335,8 +335,9 @@ def chaos_on_kafka(folder: Path, servers: str, protocol: str, seconds: float, se
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--on", choices=["leases", "classic", "consumer"], default="leases")
+    parser.add_argument("--on", choices=["leases", "classic", "consumer", "eventhubs"], default="leases")
     parser.add_argument("--policy", choices=["dead_letter", "park"], default="dead_letter", help="park: on leases")
+    parser.add_argument("--faults", action="store_true", help="on eventhubs: the emulator errs, and the store fails twice")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     options = parser.parse_args(arguments)
     seconds = options.kills * 1.7 + 10
@@ -345,6 +346,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder = Path(name)
         if options.on == "leases":
             chaos, count = stack.enter_context(chaos_on_leases(folder, seconds, options.seed, options.policy))
+        elif options.on == "eventhubs":
+            from tests.promise.eventhubs.fire import on_eventhubs_of_its_own
+
+            fire = stack.enter_context(on_eventhubs_of_its_own(folder, options.seed))
+            print(f"eventhubs: {fire.run(options.kills, faults=options.faults)}")
+            return
         else:
             from streamkit_sandbox.kafka import KafkaServer
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from tests.promise.aws import plain_environment
 
@@ -60,36 +60,46 @@ class Delivery(NamedTuple):
     number: int
 
 
+class Left(Protocol):
+    """What a turn leaves of a partition, for the other side to go on from."""
+
+    def has_done(self, place: Place, /) -> bool:
+        """Whether who goes on here leaves this record out."""
+
+
+R = TypeVar("R", bound=Left)
+
+
 @dataclass(slots=True)
-class Turn:
+class Turn(Generic[R]):
     """What one of the two did between a start and an end. `begun`, `ended`: a shard and when (nanoseconds, the machine's clock)."""
 
     name: str
     deliveries: list[Delivery]
     begun: dict[str, int]
     ended: dict[str, int]
-    before: Mapping[str, Row]
-    """The table when the turn began, and when it was over."""
-    after: Mapping[str, Row]
+    before: Mapping[str, R]
+    """The table, or what else it is, when the turn began, and when it was over."""
+    after: Mapping[str, R]
     seconds: float
 
 
 @dataclass(slots=True)
-class Proof:
+class Proof(Generic[R]):
     """All turns, one after the other."""
 
-    turns: list[Turn] = field(default_factory=list)
+    turns: list[Turn[R]] = field(default_factory=list)
 
-    def window(self, turn: Turn) -> set[tuple[str, int]]:
+    def window(self, turn: Turn[R]) -> set[tuple[str, int]]:
         """The records that had been delivered by then and were not checkpointed: only these may come again."""
         earlier = [delivery for one in self.turns[: self.turns.index(turn)] for delivery in one.deliveries]
         return {(one.key, one.number) for one in earlier if one.shard in turn.before and not turn.before[one.shard].has_done(one.place)}
 
-    def repeated(self, turn: Turn) -> set[tuple[str, int]]:
+    def repeated(self, turn: Turn[R]) -> set[tuple[str, int]]:
         earlier = {(one.key, one.number) for before in self.turns[: self.turns.index(turn)] for one in before.deliveries}
         return {(one.key, one.number) for one in turn.deliveries} & earlier
 
-    def prove_turn(self, turn: Turn) -> None:
+    def prove_turn(self, turn: Turn[R]) -> None:
         """It went on exactly behind the checkpoints: no record of before, none left out, none twice, keys in order."""
         for one in turn.deliveries:
             row = turn.before.get(one.shard)
@@ -174,6 +184,11 @@ class StreamkitWorker:
         """SIGKILL: it gives nothing back."""
         self._process.kill()
         self._process.wait(10)
+
+    def refusal(self) -> str:
+        """What it said, when it has ended by itself, not having begun."""
+        assert self._process.wait(20) != 0, self.said()
+        return self.said()
 
     def said(self) -> str:
         return self._errors.read_text()[-6000:]

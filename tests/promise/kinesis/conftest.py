@@ -10,16 +10,21 @@ from streamkit_sandbox.dynamodb import DynamoDBServer
 from streamkit_sandbox.kinesis import KinesisServer
 from streamkit_sandbox.local_kinesis import LocalKinesis
 
-from tests.promise.kinesis.running import Place
+from tests.promise.kinesis.running import KinesisPlace
 
 
 @pytest.fixture
-def place(kinesis_server: KinesisServer, dynamodb_server: DynamoDBServer, tmp_path: Path) -> Iterator[Callable[..., Place]]:
-    """`place(shards)`: a new stream and a new table. `server`: another Kinesis; `dynamodb_url`: a proxy's."""
-    made: list[Place] = []
+def store_url(dynamodb_server: DynamoDBServer) -> str:
+    return dynamodb_server.endpoint_url
 
-    def make(shards: int = 1, *, server: LocalKinesis = kinesis_server, dynamodb_url: str = dynamodb_server.endpoint_url) -> Place:
-        made.append(Place(server.endpoint_url, dynamodb_url, server.create_stream(shards), tmp_path))
+
+@pytest.fixture
+def place(kinesis_server: KinesisServer, store_url: str, tmp_path: Path) -> Iterator[Callable[..., KinesisPlace]]:
+    """`place(shards)`: a new stream and a new table. `server`: another Kinesis; `store_url`: a proxy's."""
+    made: list[KinesisPlace] = []
+
+    def make(shards: int = 1, *, server: LocalKinesis = kinesis_server, store_url: str = store_url) -> KinesisPlace:
+        made.append(KinesisPlace(server.endpoint_url, store_url, server.create_stream(shards), tmp_path))
         return made[-1]
 
     yield make

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from tests.promise.kinesis.running import TOP, Place
+from tests.promise.kinesis.running import TOP, KinesisPlace
 
 pytestmark = pytest.mark.integration
 
@@ -18,7 +18,7 @@ def shard(number: int) -> str:
     return f"shardId-{number:012}"
 
 
-def write_aggregate(here: Place, names: Sequence[str], hold: str) -> None:
+def write_aggregate(here: KinesisPlace, names: Sequence[str], hold: str) -> None:
     """Of one shard, the first; by the library of others."""
     from aws_kinesis_agg.aggregator import RecordAggregator
 
@@ -29,7 +29,7 @@ def write_aggregate(here: Place, names: Sequence[str], hold: str) -> None:
     here.kinesis.put_record(StreamName=here.stream, PartitionKey="k", ExplicitHashKey="0", Data=data)
 
 
-def test_order_holds_inside_an_aggregate_and_through_a_split_and_a_merge(place: Callable[..., Place]) -> None:
+def test_order_holds_inside_an_aggregate_and_through_a_split_and_a_merge(place: Callable[..., KinesisPlace]) -> None:
     here = place(2)
     here.write(["a0"], slice_of=(0, 2))
     write_aggregate(here, [f"a{number}" for number in range(1, 11)], hold="a4")
@@ -52,14 +52,14 @@ def test_order_holds_inside_an_aggregate_and_through_a_split_and_a_merge(place: 
     names = {f"a{number}" for number in range(12)} | {"b0", "b1", "b2", "c0", "c1", "d0", "d1"}
     here.until(lambda: set(here.names()) == names, "every record is done")
 
-    (again,) = [line for line in here.lines("begin", "two") if line.shard == shard(0)]
+    (again,) = [line for line in here.lines("begin", "two") if line.partition == shard(0)]
     assert (again.sequence, again.sub_sequence) == (int(saved.checkpoint), saved.sub_sequence)
-    first = next(line for line in here.lines("call", "two") if line.shard == shard(0))
+    first = next(line for line in here.lines("call", "two") if line.partition == shard(0))
     assert (first.name, first.sequence, first.sub_sequence) == ("a4", int(saved.checkpoint), 3), "exactly behind the checkpoint"
     done = here.lines("record")
     for number, expected in ((0, [f"a{n}" for n in range(12)]), (2, ["c0", "c1"]), (4, ["d0", "d1"])):
-        assert [line.name for line in done if line.shard == shard(number)] == expected
-    begun = {line.shard: line.at for line in reversed(here.lines("begin"))}
-    ended = {line.shard: line.at for line in here.lines("ended")}
+        assert [line.name for line in done if line.partition == shard(number)] == expected
+    begun = {line.partition: line.at for line in reversed(here.lines("begin"))}
+    ended = {line.partition: line.at for line in here.lines("ended")}
     for child, parents in PARENTS.items():
         assert all(ended[shard(parent)] < begun[shard(child)] for parent in parents), f"{child} began before a parent had ended"

@@ -48,7 +48,7 @@ def test_the_settings_are_enough_and_the_store_ends_with_it() -> None:
         send(settings, "x")
         folder = Path(settings["STREAMKIT_SQLITE__PATH"]).parent
         assert folder.is_dir()
-    expected = {"BROKER": "eventhubs", "STORE": "sqlite", "STREAM": "orders", "GROUP": "sandbox"}
+    expected = {"BROKER": "eventhubs", "STORE": "sqlite", "STREAM": "orders", "GROUP": "sandbox", "EVENTHUBS__CONSUMER_GROUP": "$Default"}
     assert {f"STREAMKIT_{variable}": value for variable, value in expected.items()}.items() <= settings.items()
     assert not folder.exists()
 

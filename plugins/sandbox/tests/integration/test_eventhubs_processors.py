@@ -247,3 +247,24 @@ def test_a_processor_with_threads_and_no_store_reads_every_partition(eventhubs_s
         assert waited(lambda: len(got) >= len(sent))
     thread.join(10)
     assert sorted(got) == sent
+
+
+def test_javascript_names_its_blobs_after_the_address_that_it_connects_to(
+    eventhubs_server: EventHubsServer, event_hub: str, azurite_server: AzuriteServer, blob_container: str, blobs: ContainerClient
+) -> None:
+    """And not after the namespace, as the client for Python does: who goes on with its checkpoints has to know."""
+    try:
+        fetched_javascript_client()
+    except ServerUnavailableError as error:
+        missing(str(error))
+    eventhubs_server.append(event_hub, [b"0"], "0")
+    elsewhere = eventhubs_server.connection_string().replace(eventhubs_server.namespace, "shop.servicebus.windows.net")
+    storage = {"storage": azurite_server.connection_string, "container": blob_container, "checkpoint": True}
+    balancing = {"updateIntervalInMs": CYCLE_SECONDS * 1000, "strategy": "greedy"}
+    with JavaScriptClient(elsewhere) as client:
+        number = client.subscribe(
+            event_hub, start="earliest", endpoint=f"sb://{eventhubs_server.namespace}", balancing=balancing, **storage
+        )
+        assert waited(lambda: any("/checkpoint/" in blob.name for blob in blobs.list_blobs()))
+        client.unsubscribe(number)
+    assert {blob.name.partition("/")[0] for blob in blobs.list_blobs()} == {"127.0.0.1"}

@@ -1,0 +1,11 @@
+"""Promise 5 on Event Hubs and Blob Storage: checkpoints move forward only. The tests are those of every broker with leases in a store."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.promise.workers.promise_5 import test_only_an_operator_sets_a_checkpoint_back_and_whoever_was_there_is_fenced
+
+pytestmark = pytest.mark.integration
+
+__all__ = ["test_only_an_operator_sets_a_checkpoint_back_and_whoever_was_there_is_fenced"]
