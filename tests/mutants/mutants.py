@@ -1707,6 +1707,16 @@ MUTANTS = (
         "",
         ("tests/promise/test_promise_4_another_program.py::test_beside_a_program_with_which_nothing_settles_a_worker_does_not_start",),
     ),
+    Mutant(
+        "rows that were listed before the store knew the cluster are not used",
+        "engine/ownership/roster.py",
+        "            return False  # the rows were perhaps of another cluster\n",
+        "            pass\n",
+        (
+            "tests/promise/test_promise_4_another_program.py"
+            "::test_a_store_that_knows_another_cluster_is_told_which_it_is_and_asked_again_before_anything_is_written",
+        ),
+    ),
     # -- a plain reader whose broker has let in another owner
     Mutant(
         "what the broker gave to another is not taken back for a lease",

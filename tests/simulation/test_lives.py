@@ -15,7 +15,7 @@ from tests.simulation.processors import ALL
 
 SEEDS = 8
 FRESH = 6
-HAPPENED = ("crashed", "draining", "stalled", "lost", "revoked", "ended", "split", "merge", "forced", "fenced", "halted", "recovered")
+HAPPENED = ("crashed", "draining", "stalled", "lost", "revoked", "ended", "split", "merge", "forced", "halted", "recovered")
 FOUND = ("repeats", "futures", "beside another", "not checkpointed: FencedError", "drain timeout", "skip", "dead_letter", "park")
 
 

@@ -17,7 +17,7 @@ from streamkit_azureblob.clock import Clock
 from streamkit_azureblob.container import Container
 from streamkit_azureblob.listing import Listed, OwnListing, SharedListing
 from streamkit_azureblob.mirror import Mirror
-from streamkit_azureblob.names import ownership_name
+from streamkit_azureblob.names import NAMESPACE, ownership_name
 from streamkit_azureblob.owners import Ownership
 from streamkit_azureblob.rows import Stored, content_of, grant_text, nothing
 from streamkit_azureblob.together import all_of
@@ -161,6 +161,8 @@ class Changing:
     async def create(self, leases: Sequence[Lease]) -> None:
         """What is there stays as it is; of two of one partition the first counts."""
         firsts = {lease.partition: lease for lease in reversed(leases)}
+        if isinstance(self._listing, SharedListing):
+            await self._listing.check_elsewhere(list(firsts))
         await all_of(self._create(lease) for lease in firsts.values())
 
     async def _create(self, lease: Lease) -> None:
@@ -201,5 +203,6 @@ def held_by_another(found: Sequence[tuple[Partition, Ownership]], clock: Clock) 
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return ConfigurationError(
         f"another program reads with this group, and has last shown that it lives: {said}{more}",
-        fix="stop every EventProcessor of the group first; what one has not given back counts for STREAMKIT_AZUREBLOB__PROCESSOR_EXPIRY",
+        fix="stop every EventProcessor of the group first; what one has not given back counts for STREAMKIT_AZUREBLOB__PROCESSOR_EXPIRY; "
+        f"if it reads another namespace, set {NAMESPACE} to the one that is read here",
     )

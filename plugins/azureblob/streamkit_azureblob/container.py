@@ -70,9 +70,9 @@ class Container:
 
     async def open(self, *, create: bool) -> None:
         """Raises ConfigurationError if it is not there, and is not to be made."""
-        async with self._asked("read the container"):
-            try:
-                await self._client.get_container_properties(raw_response_hook=self._saw)
+        async with self._asked("list blobs"):
+            try:  # its properties are not for signatures of a container, whatever their rights
+                await anext(self._client.list_blobs(results_per_page=1, raw_response_hook=self._saw).by_page(), None)
                 return
             except ResourceNotFoundError as error:
                 if code_of(error) not in ("ContainerNotFound", "ResourceNotFound"):
@@ -178,9 +178,10 @@ class Container:
     def _saw(self, response: Any) -> None:
         """Whatever is answered with success, and not by the service, would look like a blob or a list without contents."""
         answer = response.http_response
-        if answer.status_code < 300 and _BY_THE_SERVICE not in answer.headers:
+        if _BY_THE_SERVICE in answer.headers:
+            self._clock.saw(answer.headers.get("Date"))
+        elif answer.status_code < 300:
             raise StoreUnavailableError(f"Blob Storage, {self.name!r}: something between us and the service has answered")
-        self._clock.saw(answer.headers.get("Date"))
 
 
 def _blob(found: BlobProperties) -> Blob:

@@ -6,6 +6,7 @@ https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -29,6 +30,7 @@ CONNECTION_STRING = "STREAMKIT_AZUREBLOB__CONNECTION_STRING"
 ACCOUNT_URL = "STREAMKIT_AZUREBLOB__ACCOUNT_URL"
 ROLE = "Storage Blob Data Contributor"
 
+_SIGNATURE = re.compile(r"\?\S*\bsig=\S*", re.IGNORECASE)
 _BUSY = {"ServerBusy", "TooManyRequests", "AccountBeingThrottled"}
 _LOGIN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "InvalidAuthentication"}
 _RIGHTS = {"AuthorizationPermissionMismatch", "InsufficientAccountPermissions", "AuthorizationProtocolMismatch"}
@@ -93,7 +95,7 @@ def translated(doing: str, container: str) -> Iterator[None]:
         raise
     # The others are what the SDK lets through of aiohttp, and of answers that are cut: XML without an end is a ValueError or a KeyError.
     except (AzureError, OSError, TimeoutError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise translation(error, doing, container) from error
+        raise translation(error, doing, container) from (None if _SIGNATURE.search(str(error)) else error)
 
 
 def _of_code(code: str, where: str, doing: str, container: str) -> StreamkitError:
@@ -138,4 +140,5 @@ def _not_known(where: str, why: str) -> AccessDeniedError:
 
 
 def _line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0][:200]
+    """Of an address, which the SDK quotes if it is none, only what stands before the signature."""
+    return _SIGNATURE.sub("?…", str(error)).split("\n", 1)[0][:200]

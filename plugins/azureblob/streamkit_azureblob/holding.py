@@ -45,10 +45,13 @@ class Holding:
         self._listing = listing
         self._mirror = mirror
         self._held: dict[Partition, Stored] = {}
+        self._lost: dict[Partition, int] = {}
+        """The epoch of what was taken from us: where another program has wiped the row, its new owner may have the same one."""
 
     def add(self, stored: Stored) -> None:
         """It was taken or claimed."""
         self._held[stored.partition] = stored
+        self._lost.pop(stored.partition, None)
 
     async def write(self, changes: Sequence[Change]) -> list[Stored | StreamkitError]:
         """One answer for each: the row as it is now, or why not. Raises what kept all of them from being written."""
@@ -66,15 +69,20 @@ class Holding:
 
     async def _write(self, change: Change) -> Stored:
         stored = await self._find(change)
-        made = change.make(comparable(stored.row) if stored.exists else None)
-        await self._show(stored, is_kept=bool(made.owner) and not change.gives_back)
+        made = change.make(stored.row if stored.exists else None)
+        is_kept = bool(made.owner) and not change.gives_back
+        if self._mirror is not None and not is_kept:  # before the row: who does it twice, because an answer was lost, has done this then
+            await self._mirror.free(stored.name, stored.row.owner)
         for _ in range(MAX_ROUNDS):
             content, after = content_of(stored, made, stored.grant if made.owner else "", stored.request, shared=self._listing.shared)
             etag = await self._container.write(stored.name, content, stored.etag, owner=True)
             if etag is not None:
-                return self._keep(replace(after, etag=etag))
+                stored = self._keep(replace(after, etag=etag))
+                if self._mirror is not None and is_kept:  # after the row: who has lost it does not write over another's name
+                    await self._mirror.refresh(stored.name, stored.partition, stored.row.owner)
+                return stored
             stored = await self._again(change.partition, stored)
-            made = change.make(comparable(stored.row))
+            made = change.make(stored.row)
         raise StoreThrottledError(f"Blob Storage: others write {stored.name!r} all the time")
 
     async def _find(self, change: Change) -> Stored:
@@ -84,6 +92,9 @@ class Holding:
             return held
         stored = await self._listing.find(change.partition, owner=True)
         if _is_shown(stored.row, change.grant):
+            if (lost := self._lost.get(change.partition)) == stored.row.epoch:
+                message = f"{change.partition}: {stored.row.owner} has it, with the epoch {lost} that was taken from us"
+                raise FencedError(message, held=lost, current=stored.row.epoch)
             self._held[change.partition] = stored
         return stored
 
@@ -99,15 +110,6 @@ class Holding:
         message = f"{partition}: epoch {held.row.epoch} was shown, and {by}"
         raise FencedError(message, held=held.row.epoch, current=fresh.row.epoch if fresh.exists else None)
 
-    async def _show(self, stored: Stored, *, is_kept: bool) -> None:
-        """Before the row: who gives a partition back twice, because an answer was lost, has taken its name off then."""
-        if self._mirror is None:
-            return
-        if is_kept:
-            await self._mirror.refresh(stored.name, stored.partition, stored.row.owner)
-        else:
-            await self._mirror.free(stored.name, stored.row.owner)
-
     def _keep(self, stored: Stored) -> Stored:
         if stored.row.owner:
             self._held[stored.partition] = stored
@@ -120,16 +122,17 @@ class Holding:
         there = self._held.get(partition)
         if there is not None and there.grant == held.grant:
             del self._held[partition]
+            self._lost[partition] = held.row.epoch
             if self._mirror is not None:
                 self._mirror.drop(held.name)
 
 
-def comparable(row: fencing.Row) -> fencing.Row:
-    """For the rule that checkpoints move forward: after an offset alone, which is all that some programs leave, anything may follow. An
-    offset cannot be compared with anything."""
-    checkpoint = row.checkpoint
+def comparable(row: fencing.Row | None) -> fencing.Row | None:
+    """For the rule that checkpoints move forward, and for saves alone: after an offset alone, which is all that some programs leave,
+    anything may follow. An offset cannot be compared with anything."""
+    checkpoint = row.checkpoint if row is not None else None
     position = checkpoint.at.position if checkpoint is not None else None
-    if checkpoint is None or position is None or position.is_end or position.sequence is not None:
+    if row is None or checkpoint is None or position is None or position.is_end or position.sequence is not None:
         return row
     return replace(row, checkpoint=replace(checkpoint, at=StartPosition.EARLIEST))
 

@@ -14,7 +14,18 @@ from streamkit.errors import ConfigurationError, StoreThrottledError
 from streamkit.model import Partition
 from streamkit_azureblob.clock import Clock
 from streamkit_azureblob.container import Blob, Container
-from streamkit_azureblob.names import CHECKPOINT, NAMESPACE, OWNERSHIP, Folder, OwnNames, SharedNames, ownership_name, safe, without_port
+from streamkit_azureblob.names import (
+    CHECKPOINT,
+    NAMESPACE,
+    OWNERSHIP,
+    Folder,
+    OwnNames,
+    SharedNames,
+    is_of_service,
+    ownership_name,
+    safe,
+    without_port,
+)
 from streamkit_azureblob.owners import Ownership, ownership_of
 from streamkit_azureblob.rows import Stored, body_key, nothing, stored_of
 from streamkit_azureblob.together import all_of
@@ -55,7 +66,7 @@ class OwnListing:
     async def all(self, *, everything: bool, fresh: bool = True) -> Listed:
         """Raises StoreThrottledError if it took too long to be of one moment."""
         began = self._clock.monotonic()
-        blobs = await self._container.list(self._names.prefix)
+        blobs = [blob for blob in await self._container.list(self._names.prefix) if not _is_directory(blob)]
         bodies, is_in_parts = await self._bodies.of(blobs)
         took = self._clock.monotonic() - began
         if (is_in_parts or len(blobs) >= PAGE) and took > MAX_SECONDS:
@@ -99,7 +110,8 @@ class SharedListing:
         Raises ConfigurationError if two namespaces have them."""
         if (everything and (fresh or not self._has_looked(self._looked_everywhere_at))) or not self._knows_folders():
             await self._look(everything)
-        folders = [one for one in self._folders.values() if everything or self._names.is_read(one.hub)]
+        ours = [one for one in self._folders.values() if self._names.is_our_namespace(one.namespace, self._ours)]
+        folders = [one for one in ours if everything or self._names.is_read(one.hub)]
         found = await all_of(self._list(folder) for folder in folders)
         self._check_namespaces(folders, found)
         # What has a usual name counts; of the others the newest.
@@ -116,17 +128,25 @@ class SharedListing:
         self._listed = Listed(rows, owners)
         return self._listed
 
-    def learn(self, partition: Partition) -> Folder | None:
-        """Its own folder, if it says of which namespace it is."""
+    def learn(self, partitions: Sequence[Partition]) -> bool:
+        """Of which namespace they are, as the broker says it. Whether a listing of before may be of another one."""
+        before = self._ours
+        for partition in partitions:
+            if (folder := self._folder_of(partition)) is not None:
+                self._ours = folder.namespace
+        return self._ours != before
+
+    def _folder_of(self, partition: Partition) -> Folder | None:
+        """Its own, if it says of which namespace it is."""
         folder = self._names.folder_of(partition)
         if folder is not None:
             self._folders.setdefault(folder.prefix, folder)
-            self._ours = folder.namespace
+            self._ours = self._ours or folder.namespace
         return folder
 
     def name_of(self, partition: Partition) -> str:
         """Raises ConfigurationError if nobody has said of which namespace it is."""
-        folder = self.learn(partition)
+        folder = self._folder_of(partition)
         if folder is not None:
             return f"{folder.prefix}{CHECKPOINT}/{safe(partition.id)}"
         stored = self._listed.rows.get(partition)
@@ -148,7 +168,29 @@ class SharedListing:
         if owner:
             return nothing(name, partition)
         other = (await self.all(everything=False)).rows.get(partition)
-        return replace(other, name=name, etag=None, body=b"") if other is not None else nothing(name, partition)
+        if other is not None:
+            return replace(other, name=name, etag=None, body=b"")
+        await self.check_elsewhere([partition])
+        return nothing(name, partition)
+
+    async def check_elsewhere(self, partitions: Sequence[Partition]) -> None:
+        """Before they get rows. Raises ConfigurationError if one has a checkpoint under an address that is no namespace's own name: a
+        processor may have named ours after where it connects to. Passed over in silence, the partition would begin at START."""
+        if self._names.namespace is not None or self._ours is None:
+            return
+        folders = [
+            one for one in await self._there(False, None) if without_port(one.namespace) != self._ours and not is_of_service(one.namespace)
+        ]
+        found = await all_of(self._list(folder) for folder in folders)
+        for folder, listed in zip(folders, found, strict=True):
+            for partition in partitions:
+                if partition in listed.rows:
+                    raise ConfigurationError(
+                        f"the container {self._container.name!r} has a checkpoint of {partition} of {folder.namespace}, which may be "
+                        f"another address of {self._ours}, where the broker is",
+                        setting=NAMESPACE,
+                        fix="say which one is meant",
+                    )
 
     async def ownership(self, row_name: str) -> Ownership | None:
         """Of the row of that name, as it is now."""
@@ -164,19 +206,21 @@ class SharedListing:
         return at is not None and self._clock.monotonic() - at < FOLDER_SECONDS
 
     async def _look(self, everything: bool) -> None:
-        container, names = self._container, self._names
-        roots = [root for root in await container.folders("") if names.is_our_namespace(root, self._ours)]
-        hubs = await all_of(container.folders(f"{root}/") for root in roots)
-        pairs = [(root, hub) for root, some in zip(roots, hubs, strict=True) for hub in some if everything or names.is_read(hub)]
-        groups = await all_of(container.folders(f"{root}/{hub}/") for root, hub in pairs)
-        for (root, hub), some in zip(pairs, groups, strict=True):
-            for group in some:
-                if names.is_our_group(group):
-                    folder = Folder(root, hub, group)
-                    self._folders.setdefault(folder.prefix, folder)
+        for folder in await self._there(everything, self._ours):
+            self._folders.setdefault(folder.prefix, folder)
         self._looked_at = self._clock.monotonic()
         if everything:
             self._looked_everywhere_at = self._looked_at
+
+    async def _there(self, everything: bool, known: str | None) -> builtins.list[Folder]:
+        """Of our group. `known`: of that namespace alone."""
+        container, names = self._container, self._names
+        roots = [root for root in await container.folders("") if names.is_our_namespace(root, known)]
+        hubs = await all_of(container.folders(f"{root}/") for root in roots)
+        pairs = [(root, hub) for root, some in zip(roots, hubs, strict=True) for hub in some if everything or names.is_read(hub)]
+        groups = await all_of(container.folders(f"{root}/{hub}/") for root, hub in pairs)
+        found = zip(pairs, groups, strict=True)
+        return [Folder(root, hub, group) for (root, hub), some in found for group in some if names.is_our_group(group)]
 
     def _is_named(self, folder: Folder) -> bool:
         """NAMESPACE says so, port and all."""
@@ -203,15 +247,15 @@ class SharedListing:
         checkpoints: builtins.list[Blob] = []
         for blob in await self._container.list(folder.prefix):
             kind, _, name = blob.name.removeprefix(folder.prefix).partition("/")
-            if "hdi_isfolder" in blob.metadata or (not name and kind in (CHECKPOINT, OWNERSHIP)):
-                continue  # a directory of a Data Lake account
+            if _is_directory(blob) or (not name and kind in (CHECKPOINT, OWNERSHIP)):
+                continue
             stream = self._names.stream_of(folder.hub)
             if not name or "/" in name or kind not in (CHECKPOINT, OWNERSHIP):
                 self._tell(Partition(stream, name or kind), IGNORED_NAME)
             elif kind == CHECKPOINT:
                 checkpoints.append(blob)
-            elif (ownership := ownership_of(blob)) is not None:
-                owners[Partition(stream, name)] = ownership
+            else:
+                owners[Partition(stream, name)] = ownership_of(blob)
         bodies, _ = await self._bodies.setdefault(folder.prefix, _Bodies(self._container)).of(checkpoints)
         for blob in bodies:
             stored = self._row(blob, folder.hub, blob.name.rpartition("/")[2])
@@ -237,6 +281,11 @@ class SharedListing:
             self._noticed(partition, what)
 
 
+def _is_directory(blob: Blob) -> bool:
+    """Accounts of Data Lake have a blob for each."""
+    return "hdi_isfolder" in blob.metadata
+
+
 def _as_in(rows: Mapping[Partition, Stored], partition: Partition) -> Partition:
     """By the name of its stream that its row has."""
     same = (one for one in rows if one.id == partition.id and one.stream.lower() == partition.stream.lower())
@@ -253,15 +302,15 @@ class _Bodies:
     async def of(self, blobs: Sequence[Blob]) -> tuple[builtins.list[Blob], bool]:
         """The blobs with their bodies, and whether one had to be read; who is gone meanwhile is left out."""
         keys = {(blob.name, key) for blob in blobs if (key := body_key(blob))}
-        self._known = {key: body for key, body in self._known.items() if key in keys}
-        missing = {name for name, key in keys if (name, key) not in self._known}
+        known = self._known = {key: body for key, body in self._known.items() if key in keys}  # another listing may replace it meanwhile
+        missing = {name for name, key in keys if (name, key) not in known}
         read = {blob.name: blob for blob in await all_of(self._read(name) for name in missing) if blob is not None}
         found: builtins.list[Blob] = []
         for blob in blobs:
             if blob.name in missing:
                 found += [read[blob.name]] if blob.name in read else []
             else:
-                found.append(replace(blob, body=self._known.get((blob.name, body_key(blob)))))
+                found.append(replace(blob, body=known.get((blob.name, body_key(blob)))))
         return found, bool(missing)
 
     async def _read(self, name: str) -> Blob | None:

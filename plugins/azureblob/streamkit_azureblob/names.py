@@ -15,7 +15,18 @@ from urllib.parse import quote
 from streamkit.errors import ConfigurationError
 from streamkit.model import Partition
 
-__all__ = ["CHECKPOINT", "NAMESPACE", "OWNERSHIP", "Folder", "OwnNames", "SharedNames", "ownership_name", "safe", "without_port"]
+__all__ = [
+    "CHECKPOINT",
+    "NAMESPACE",
+    "OWNERSHIP",
+    "Folder",
+    "OwnNames",
+    "SharedNames",
+    "is_of_service",
+    "ownership_name",
+    "safe",
+    "without_port",
+]
 
 CHECKPOINT, OWNERSHIP = "checkpoint", "ownership"
 NAMESPACE = "STREAMKIT_AZUREBLOB__NAMESPACE"
@@ -43,6 +54,11 @@ class Folder:
 
 def without_port(namespace: str) -> str:
     return namespace.lower().partition(":")[0]
+
+
+def is_of_service(namespace: str) -> bool:
+    """A namespace's own name, in any of the clouds, and not another address of one."""
+    return ".servicebus." in namespace.lower()
 
 
 class SharedNames:

@@ -37,8 +37,6 @@ class Ownership:
         return now - self.modified < expiry_seconds
 
 
-def ownership_of(blob: Blob) -> Ownership | None:
-    """None: it names no owner, as a directory does not."""
-    if OWNER_ID not in blob.metadata:
-        return None
-    return Ownership(blob.name, blob.etag, blob.metadata[OWNER_ID], blob.modified)
+def ownership_of(blob: Blob) -> Ownership:
+    """One that names no owner is free: it is there, so it cannot be made anew."""
+    return Ownership(blob.name, blob.etag, blob.metadata.get(OWNER_ID, ""), blob.modified)

@@ -50,7 +50,8 @@ class Stored:
 
     @property
     def exists(self) -> bool:
-        return self.etag is not None or self.is_foreign
+        """Under this name or another one."""
+        return self.etag is not None or self.row.partition is not None
 
 
 def grant_text(epoch: int, owner: str, chance: str) -> str:

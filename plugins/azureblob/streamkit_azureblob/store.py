@@ -18,7 +18,7 @@ from streamkit_azureblob.changing import Changing, held_by_another
 from streamkit_azureblob.client import call_seconds, make_client
 from streamkit_azureblob.clock import Clock
 from streamkit_azureblob.container import Container
-from streamkit_azureblob.holding import Change, Holding
+from streamkit_azureblob.holding import Change, Holding, comparable
 from streamkit_azureblob.listing import Listed, OwnListing, SharedListing
 from streamkit_azureblob.mirror import Mirror
 from streamkit_azureblob.names import OwnNames, SharedNames
@@ -104,6 +104,10 @@ class AzureBlobStore(Adapter[AzureBlobSettings], LeaseStore):
 
     async def check_start(self) -> None:
         await self._open_parts.check_start()
+
+    async def learn(self, partitions: Sequence[Partition]) -> bool:
+        listing = self._open_parts.listing
+        return isinstance(listing, SharedListing) and listing.learn(partitions)
 
     async def leases(self) -> Sequence[Lease]:
         return await self._open_parts.leases()
@@ -200,7 +204,9 @@ class _Parts:
 
 
 def _save(checkpoint: Checkpoint, grant: Grant) -> Change:
-    return Change(checkpoint.partition, grant, lambda row: fencing.saved(row, checkpoint, grant), gives_back=not checkpoint.owner)
+    return Change(
+        checkpoint.partition, grant, lambda row: fencing.saved(comparable(row), checkpoint, grant), gives_back=not checkpoint.owner
+    )
 
 
 def _renewal(partition: Partition, grant: Grant) -> Change:

@@ -25,7 +25,7 @@ from streamkit.errors import (
     ThrottledError,
 )
 
-__all__ = ["BROKER", "StolenError", "condition_of", "translated", "translation"]
+__all__ = ["BROKER", "StolenError", "UnclearDenialError", "condition_of", "translated", "translation"]
 
 BROKER = "eventhubs"
 
@@ -54,6 +54,13 @@ _WRONG = {"argument-error", "argument-out-of-range", "invalid-field", "not-allow
 class StolenError(BrokerError):
     """The service has let in another reader of this partition, with an owner level at least as high as ours. Not retryable, and no failure:
     the reader turns it into `Lost`. `str()` is what the service said of the other one."""
+
+
+class UnclearDenialError(AccessDeniedError):
+    """A token was not taken, and nobody says why: of a refusal with a reason the SDK keeps neither that nor the status, so that a busy
+    service, a link that was cut and a wrong key look the same. Retryable, for a short while."""
+
+    retryable = True
 
 
 def condition_of(error: BaseException) -> str:
@@ -96,13 +103,15 @@ def _known(error: BaseException, text: str, partition: str, right: str) -> Strea
         return ConfigurationError(text, setting="STREAMKIT_EVENTHUBS__TRANSPORT", fix="pip install aiohttp, which web sockets need")
     if condition == "link:stolen":
         return StolenError(said_by(error), **where)
-    if condition in _REASONS_TO_DENY or status in ("401", "403") or isinstance(error, AuthenticationError | ClientAuthenticationError):
+    if condition in _REASONS_TO_DENY or status in ("401", "403") or isinstance(error, ClientAuthenticationError):
         return AccessDeniedError(text, missing=right, fix=f"{_KEYS_FIX} {right}", **where)
     if condition in _GONE or status in ("404", "410"):
         return StreamGoneError(text, fix=_GROUP_FIX, **where)
     if condition in _BUSY or status == "503":
         waits = float(found[1]) if (found := _WAIT.search(text)) else None
         return ThrottledError(text, retry_after=waits, **where)
+    if isinstance(error, AuthenticationError):
+        return UnclearDenialError(text, missing=right, fix=f"{_KEYS_FIX} {right}", **where)
     if condition == "resource-limit-exceeded":
         return BrokerUnavailableError(text, fix=_QUOTA_FIX, **where)
     if _POSITION.search(text):

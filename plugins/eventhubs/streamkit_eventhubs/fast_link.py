@@ -33,8 +33,8 @@ __all__ = ["FastLink"]
 _CHUNK_BYTES = 256 << 10
 _MAX_FRAME_BYTES = 1 << 20
 """What the SDK says in `open`."""
-_FIRST_MEAN_BYTES = 1024
-"""How large a message is taken to be before one has come."""
+_FIRST_MEAN_BYTES = 1 << 20
+"""How large a message is taken to be before one has come. Too little here, and more is on its way than there is room for."""
 _ATTEND_SECONDS = 5.0
 _SILENT_SECONDS = 30
 _SERIAL = 0xFFFFFFFF
@@ -50,14 +50,16 @@ class FastLink(PartitionLink):
         self._partition_id = partition_id
         self._prefetch = prefetch
         self._max_bytes = 0
-        self._mean_bytes = float(_FIRST_MEAN_BYTES)
+        self._granted_bytes = 0
+        """The room for which credit was given last: so much is read whether it is received or not, and a detach behind it with it."""
+        self._mean_bytes: float | None = None
         self._consumer: Any = None
         self._connection: Any = None
         self._session: Any = None
         self._link: Any = None
         self._frames = Frames(0, 0, max_frame_bytes=_MAX_FRAME_BYTES)
         self._room = asyncio.Event()
-        """There is; else the connection is not read, and the service cannot send."""
+        """There is; else the connection is not read, and the service cannot send. For messages that are larger than those before."""
         self._waiting: asyncio.Future[None] | None = None
         self._error: Exception | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -114,10 +116,10 @@ class FastLink(PartitionLink):
         else:
             frames.messages = []
         frames.bytes -= size
-        if frames.bytes < max_bytes or not frames.messages:
+        if self._has_room or not frames.messages:
             self._room.set()
-        mean = size / len(messages)
-        self._mean_bytes = mean if mean > self._mean_bytes else (3 * self._mean_bytes + mean) / 4
+        mean, before = size / len(messages), self._mean_bytes
+        self._mean_bytes = mean if before is None or mean > before else (3 * before + mean) / 4
         said = ENCODED.delivery(messages[-1])
         tip, written = said.get(b"last_enqueued_sequence_number"), said.get(b"last_enqueued_time_utc")
         is_known = isinstance(tip, int)
@@ -125,15 +127,20 @@ class FastLink(PartitionLink):
             messages, size, cast("int", tip) if is_known else None, written / 1000 if is_known and isinstance(written, int) else None
         )
 
+    @property
+    def _has_room(self) -> bool:
+        return self._frames.bytes < max(self._max_bytes, self._granted_bytes)
+
     async def _ask(self) -> None:
         """Gives credit for as much as there is room for, once half of it is used up."""
         frames, credit = self._frames, int(self._link.current_link_credit)
         if credit > self._prefetch // 2:
             return
-        room = min(self._prefetch - len(frames.messages), int((self._max_bytes - frames.bytes) / self._mean_bytes))
+        room = min(self._prefetch - len(frames.messages), int((self._max_bytes - frames.bytes) / (self._mean_bytes or _FIRST_MEAN_BYTES)))
         if room <= 0 and not frames.messages:
             room = 1  # one event is always admitted, however large
         if room > credit:
+            self._granted_bytes = self._max_bytes
             try:
                 await self._link.flow(link_credit=room)
             except Exception as error:  # said when everything that has come has been received
@@ -181,7 +188,7 @@ class FastLink(PartitionLink):
                 await self._count()
             if self._frames.messages:
                 self._wake()
-                if self._frames.bytes >= self._max_bytes:
+                if not self._has_room:
                     self._room.clear()
             await self._room.wait()
             chunk = await reader.read(_CHUNK_BYTES)

@@ -2,7 +2,8 @@
 
 A link that breaks after it has brought something is `Failed`: the engine opens the partition again, at its own position. One that
 breaks before is opened again here, for half a minute, because that position is then still the start: otherwise a short
-outage would use up the engine's few attempts, and halt every partition.
+outage would use up the engine's few attempts, and halt every partition. As long as none can be opened, no partition gives up:
+the reader says so.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
-from streamkit.errors import BrokerError, BrokerUnavailableError, StreamkitError, ThrottledError
+from streamkit.errors import AccessDeniedError, BrokerError, BrokerUnavailableError, StreamkitError, ThrottledError
 from streamkit.model import Batch, Partition, Position, StartPosition
 from streamkit.plugin import CaughtUp, Event, Failed, Lost
 from streamkit_eventhubs.errors import BROKER, StolenError, translated, translation
+from streamkit_eventhubs.hubs import Ends
 from streamkit_eventhubs.link import PartitionLink, Received
 from streamkit_eventhubs.record import batch_of
 from streamkit_eventhubs.source import Source
@@ -24,6 +26,8 @@ from streamkit_eventhubs.starts import expired, first_wanted, is_caught_up, refu
 __all__ = ["Feed"]
 
 PATIENCE_SECONDS = 30.0
+DENIED_PATIENCE_SECONDS = 5.0
+"""If a token was refused, and it is not clear that nobody meant it."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 HEALTHY_SECONDS = 5.0
@@ -42,8 +46,16 @@ class _SilentError(BrokerUnavailableError):
 class Feed:
     """Made, looked at and stopped by the reader, on the loop where its task runs."""
 
-    def __init__(self, partition: Partition, start: StartPosition, epoch: int, source: Source, share: Callable[[], int]) -> None:
-        """`share`: how many bytes may lie here, at the moment."""
+    def __init__(
+        self,
+        partition: Partition,
+        start: StartPosition,
+        epoch: int,
+        source: Source,
+        share: Callable[[], int],
+        is_outage: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`share`: how many bytes may lie here, at the moment. `is_outage`: whether no partition at all can be opened."""
         self.partition = partition
         self.paused = False
         self.trouble: BrokerError | None = None
@@ -53,6 +65,7 @@ class Feed:
         self._epoch = epoch
         self._source = source
         self._share = share
+        self._is_outage = is_outage
         self._items: deque[Event] = deque()
         self._room = asyncio.Event()
         self._wanted = first_wanted(start)
@@ -136,13 +149,16 @@ class Feed:
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
     def _may_try_again(self, error: BrokerError) -> bool:
+        """Only what is tried again is trouble that the reader may tell of: it would end with an error that no retry mends."""
+        if isinstance(error, _SilentError) or self._has_received or not error.retryable:
+            return False
         now = self._source.context.monotonic()
         if self.trouble is None:
             self.troubled_since = now
         self.trouble = error
-        if isinstance(error, _SilentError) or self._has_received:
-            return False
-        return error.retryable and now - self.troubled_since < PATIENCE_SECONDS
+        if isinstance(error, AccessDeniedError):
+            return now - self.troubled_since < DENIED_PATIENCE_SECONDS
+        return now - self.troubled_since < PATIENCE_SECONDS or self._is_outage()
 
     async def _open(self, link: PartitionLink) -> bool:
         """Whether there is anything to be received. The link comes first: it cuts off the owner before us."""
@@ -169,7 +185,10 @@ class Feed:
             received = await self._next(link)
             now = self._source.context.monotonic()
             if received is None and now >= ask_at:
-                received = await self._after_silence(link)
+                ends = await self._source.ends(self.partition)
+                received = await self._next(link)
+                if received is None and not self._is_right_to_be_silent(ends):
+                    return
                 ask_at = now + SILENCE_SECONDS
             if received is not None:
                 self._has_received = True
@@ -193,16 +212,19 @@ class Feed:
         with translated("receiving", str(self.partition)):
             return await link.receive(self._source.settings.prefetch, max(1, self._share() - self.held))
 
-    async def _after_silence(self, link: PartitionLink) -> Received | None:
-        """What has come after all; None: there is nothing to come. Raises _SilentError if there is."""
+    def _is_right_to_be_silent(self, ends: Ends) -> bool:
+        """Whether there is nothing to come; False: what was to come has expired. Raises _SilentError if it is still there."""
         start = self._start if self._wanted is None else StartPosition.at(Position(self._wanted))
-        ends = await self._source.ends(self.partition)
-        received = await self._next(link)
-        if received is None and not is_caught_up(start, ends):
+        if self._wanted is not None and self._wanted < ends.oldest:
+            self._expire(self._wanted, ends.oldest, StartPosition.EARLIEST)
+            return False
+        # Behind an offset alone stands for sure only what was written after the link was opened.
+        is_known = self._wanted is not None or start.position is None
+        if not is_caught_up(start, ends) and (is_known or ends.newest > self._tip):
             text = f"Event Hubs, receiving: no event has come for a while, though event {ends.newest} is there"
             fix = "see that the consumer group exists (STREAMKIT_EVENTHUBS__CONSUMER_GROUP; unset, it is STREAMKIT_GROUP)"
             raise _SilentError(text, broker=BROKER, partition=str(self.partition), fix=fix)
-        return received
+        return True
 
     async def _accept(self, received: Received) -> bool:
         """Whether to go on; False: events are missing, and what comes after them is not taken."""

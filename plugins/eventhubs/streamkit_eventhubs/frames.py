@@ -89,13 +89,13 @@ class Frames:
             fields, begin = body + 12, body + 8 + int.from_bytes(data[body + 4 : body + 8], "big")
         else:
             raise BadFrame("a transfer whose fields are no list")
-        if not fields <= begin <= after:
+        if not fields < begin <= after:
             raise BadFrame("a transfer whose fields do not end where they should")
         try:
             second = fields + _WIDTHS[data[fields]]
             if data[fields:second] not in self._handles:
                 return False
-            third = second + _WIDTHS[data[second]]
+            third = second + _WIDTHS[data[second]] if second < begin else second  # whoever goes on with a delivery may say no more
             tail = third + (2 + data[third + 1] if data[third] == 0xA0 else 1) if third < begin else third
         except (KeyError, IndexError) as error:
             raise BadFrame("a transfer whose fields cannot be read") from error

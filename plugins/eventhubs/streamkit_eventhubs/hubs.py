@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from azure.eventhub.aio import EventHubConsumerClient
 
-from streamkit.errors import BrokerUnavailableError, UnsupportedError
+from streamkit.errors import BrokerError, BrokerUnavailableError, ThrottledError, UnsupportedError
 from streamkit.model import Partition, Position
 from streamkit_eventhubs.client import Connecting
 from streamkit_eventhubs.errors import BROKER, translated
@@ -20,6 +20,8 @@ from streamkit_eventhubs.errors import BROKER, translated
 __all__ = ["Ends", "Hubs", "together"]
 
 MAX_QUESTIONS = 16
+ATTEMPTS = 3
+PAUSE_SECONDS = 0.2
 
 T = TypeVar("T")
 
@@ -93,10 +95,25 @@ class Hubs:
         return self._clients[hub]
 
     async def _ask(self, doing: str, partition: str, question: Callable[[], Awaitable[T]]) -> T:
+        """Asks again if a connection breaks or an answer stays out, as the SDK would: who starts asks once, and ends without an answer."""
         async with self._questions:
-            with translated(doing, partition):
-                async with asyncio.timeout(self._request_seconds):
-                    return await question()
+            time = asyncio.get_running_loop().time
+            until = time() + self._request_seconds
+            attempt = 0
+            while True:
+                attempt += 1
+                left = until - time()
+                try:
+                    with translated(doing, partition):
+                        # The rest of the time is for asking again.
+                        async with asyncio.timeout(left if attempt == ATTEMPTS else left / 2):
+                            return await question()
+                except BrokerError as error:
+                    asked = error.retry_after if isinstance(error, ThrottledError) else None
+                    pause = PAUSE_SECONDS if asked is None else asked
+                    if attempt == ATTEMPTS or not error.retryable or time() + pause >= until:
+                        raise
+                await asyncio.sleep(pause)
 
     async def close(self) -> None:
         """Give back what the clients hold."""

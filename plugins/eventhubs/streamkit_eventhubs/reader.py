@@ -34,7 +34,7 @@ class EventHubsReader(Reader):
     async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
         """Only begins to open a link: what is wrong with it is an event of a later poll."""
         self._stop([partition])
-        self._feeds[partition] = Feed(partition, start, epoch, self._source, self._share)
+        self._feeds[partition] = Feed(partition, start, epoch, self._source, self._share, self._is_outage)
 
     async def remove(self, partitions: Sequence[Partition]) -> None:
         """Links are closed aside: the next owner need not wait for it, because its higher epoch closes them as well."""
@@ -69,12 +69,19 @@ class EventHubsReader(Reader):
 
     def _complain(self) -> None:
         """Raises what keeps every link from being opened, once it has done so for a while."""
-        feeds = self._feeds.values()
-        if not feeds or any(feed.trouble is None or feed.task.done() for feed in feeds):
-            return
-        longest = min(feeds, key=lambda feed: feed.troubled_since)
-        if longest.trouble is not None and self._context.monotonic() - longest.troubled_since >= OUTAGE_SECONDS:
+        if (longest := self._longest_in_trouble()) is not None and longest.trouble is not None:
             raise longest.trouble
+
+    def _is_outage(self) -> bool:
+        return self._longest_in_trouble() is not None
+
+    def _longest_in_trouble(self) -> Feed | None:
+        """None: not all are, or not for long yet."""
+        feeds = [feed for feed in self._feeds.values() if not feed.task.done()]  # one that has halted knows nothing of the service
+        if not feeds or any(feed.trouble is None for feed in feeds):
+            return None
+        longest = min(feeds, key=lambda feed: feed.troubled_since)
+        return longest if self._context.monotonic() - longest.troubled_since >= OUTAGE_SECONDS else None
 
     async def close(self) -> None:
         """Closes all links at once."""

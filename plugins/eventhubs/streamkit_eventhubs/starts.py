@@ -70,4 +70,6 @@ def is_caught_up(start: StartPosition, ends: Ends) -> bool:
     if start.time is not None:
         return ends.written < start.time.timestamp()
     wanted = first_wanted(start)
+    if wanted is None and start.position is not None:  # an offset alone, as some programs leave: that of the last event is known
+        return start.kind == "after" and start.position.token == ends.offset
     return wanted is not None and wanted > ends.newest

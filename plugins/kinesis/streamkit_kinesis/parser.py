@@ -94,7 +94,7 @@ class _FastParser(_StrictParser):
         _check_length(body, response)
         try:
             answer = _decode(body)
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, UnicodeDecodeError):  # the latter: text that is no UTF-8
             return self._slowly(response, shape)  # cut after all, or something that only botocore puts up with
         # The rest of the answer is small: botocore makes of it what it always does.
         parsed = self._botocore({**response, "body": b'{"ChildShards":%b}' % answer.children}, shape)

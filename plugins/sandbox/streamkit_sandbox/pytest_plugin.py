@@ -12,7 +12,6 @@ import contextlib
 import os
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator
-from secrets import token_hex
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
@@ -153,6 +152,8 @@ def eventhubs_server() -> Iterator[EventHubsServer]:
 @pytest.fixture
 def event_hub(eventhubs_server: EventHubsServer) -> str:
     """The name of a new hub of four partitions on `eventhubs_server`."""
+    from secrets import token_hex
+
     return eventhubs_server.create_hub(f"hub-{token_hex(4)}", 4)
 
 

@@ -83,7 +83,9 @@ class GoFilesExchange(Exchange[FileSettings]):
     # -- which file is of which partition -------------------------------------------------------------------------------
 
     def _is_ours(self, name: str, partitions: Iterable[Partition]) -> bool:
-        return any(name.lower().startswith(prefix) for partition in partitions for prefix in self._prefixes(partition))
+        """Another group may be called as ours and more: `app` and `app_2`."""
+        prefixes = {prefix for partition in partitions for prefix in self._prefixes(partition)}
+        return any(name.lower().startswith(prefix) and "_" not in name[len(prefix) :] for prefix in prefixes)
 
     def _file_of(self, partition: Partition) -> str:
         """As the persister calls it: it leaves out the $ of $Default."""

@@ -104,6 +104,7 @@ class Fire:
         place.freeze(name)
         frozen_at = time.monotonic_ns()
         mine = {partition: row for partition, row in place.leases().items() if row.owner == name}
+        assert mine, f"{name} has nothing that it could lose"
         twin = Twin(self._store, place.group, place.stream, mine)
         try:
             place.until(lambda: self._moved(mine, frozen_at), f"what {name} had is elsewhere", 60)

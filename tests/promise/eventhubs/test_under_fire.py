@@ -17,7 +17,9 @@ from streamkit_sandbox.pytest_plugin import missing
 
 from tests.promise.eventhubs.fire import Fire, on_eventhubs_of_its_own
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(150)]
+# Azure's own producer leaves transports behind when a link whose opening was lost is given up.
+leaves_transports = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(150), leaves_transports]
 
 OUTAGE_SECONDS = 20.0
 
@@ -49,6 +51,7 @@ def test_the_same_while_links_connections_and_frames_break(fire: Fire) -> None:
     fire.server.throttle(2.0)
     fire.freeze("two")
     fire.server.drop_connections()
+    assert fire.server.fault_counts, "nothing has gone wrong"
     fire.calm()
     print(fire.prove())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 import threading
 
@@ -41,6 +42,7 @@ class KeyedWriter:
         self._over.set()
         self._thread.join(60)
         assert not self._thread.is_alive(), "the writer does not end"
+        gc.collect()  # what the SDK has left behind is said now, and not in another test
         assert not self._failures, self._failures
 
     def _run(self) -> None:

@@ -41,6 +41,12 @@ def test_what_go_has_written_is_understood() -> None:
     assert found["2"].record_time == datetime(2026, 11, 21, 6, 40, 12, 345678, UTC)
 
 
+def test_files_of_a_group_that_is_called_as_ours_and_more_are_not_ours(tmp_path: Path) -> None:
+    shutil.copytree(FILES, tmp_path, dirs_exist_ok=True)
+    shutil.copy(FILES / "myns_myhub_Default_2", tmp_path / "myns_myhub_Default_2_2")
+    assert set(read(tmp_path)) == {"0", "2"}
+
+
 def test_what_we_write_go_reads_and_so_do_we(tmp_path: Path) -> None:
     checkpoints = [
         Checkpoint(PARTS[0], StartPosition.after(Position(7, token="700")), record_time=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)),

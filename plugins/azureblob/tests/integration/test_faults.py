@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from azure.storage.blob import ContainerSasPermissions, generate_container_sas
 from azure.storage.blob.aio import ContainerClient
 from streamkit_azureblob.mirror import REFRESH_SECONDS
 from streamkit_azureblob.store import AzureBlobStore
@@ -313,6 +315,36 @@ async def test_an_answer_of_something_in_between_is_never_taken_for_absence(
 
 
 @in_loop
+async def test_the_clock_of_something_in_between_is_not_the_services(azurite_server: AzuriteServer, blob_container: str) -> None:
+    """Epochs begin with it, and who is alive is told by it."""
+    head = "HTTP/1.1 502 Bad Gateway\r\nDate: Fri, 01 Jan 2100 00:00:00 GMT\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head.encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        elsewhere = azurite_server.connection_string.replace(azurite_server.endpoint_url, f"http://127.0.0.1:{port}")
+        async with opened(azurite_server, blob_container) as store:
+            container = store._open_parts.listing._container
+            before = container._clock.now()
+            real, container._client = (
+                container._client,
+                ContainerClient.from_connection_string(elsewhere, blob_container, retry_total=0),
+            )
+            try:
+                with pytest.raises(StoreUnavailableError):
+                    await store.leases()
+            finally:
+                await container._client.close()
+                container._client = real
+            assert container._clock.now() < before + 3600
+
+
+@in_loop
 async def test_a_container_that_is_not_there_is_made_or_named(azurite_server: AzuriteServer) -> None:
     with pytest.raises(ConfigurationError, match="no container 'missing'"):
         async with opened(azurite_server, "missing", create_container=False):
@@ -334,6 +366,27 @@ async def test_a_container_that_is_deleted_stops_the_worker_and_is_not_made_anew
         assert "checkpoints are gone" in raised.value.fix
         (answer,) = await store.save([(after(1), claim.grant)])
         assert isinstance(answer, ConfigurationError)
+
+
+@in_loop
+async def test_a_signature_of_the_container_with_the_rights_that_the_docs_name_is_enough(
+    azurite_server: AzuriteServer, blob_container: str
+) -> None:
+    """The service lets none of those read a container's properties."""
+    said = dict(part.split("=", 1) for part in azurite_server.connection_string.strip(";").split(";"))
+    signature = generate_container_sas(
+        said["AccountName"],
+        blob_container,
+        account_key=said["AccountKey"],
+        permission=ContainerSasPermissions(read=True, add=True, create=True, write=True, delete=True, list=True),
+        expiry=datetime.now(UTC) + timedelta(hours=1),
+    )
+    by_signature = f"BlobEndpoint={said['BlobEndpoint']};SharedAccessSignature={signature}"
+    async with opened(azurite_server, blob_container, connection_string=by_signature) as store:
+        await store.create([Lease(hub())])
+        claim = await take(store, "a#00000001")
+        assert list(await store.save([(after(1), claim.grant)])) == [claim.grant]
+        assert list(await store.release([(hub(), claim.grant)])) == [None]
 
 
 @in_loop

@@ -9,6 +9,7 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
+from azure.storage.blob.aio import ContainerClient
 from streamkit_sandbox.azurite import AzuriteServer
 from streamkit_sandbox.eventhubs.server import EventHubsServer
 
@@ -73,24 +74,28 @@ async def ours(settings: dict[str, Any]) -> list[int]:
     return seen
 
 
-def test_a_hub_goes_to_azures_consumer_and_back(
-    azurite_server: AzuriteServer, blob_container: str, eventhubs_server: EventHubsServer, event_hub: str
-) -> None:
-    settings = {
+def settings_of(azurite: AzuriteServer, container: str, eventhubs: EventHubsServer, hub: str) -> dict[str, Any]:
+    return {
         "broker": "eventhubs",
-        "stream": event_hub,
+        "stream": hub,
         "group": "$Default",
         "start": "earliest",
         "stop": "at_end",
         "store": "azureblob",
         "lease_duration": "4s",
-        "eventhubs": {"connection_string": eventhubs_server.connection_string()},
+        "eventhubs": {"connection_string": eventhubs.connection_string()},
         "azureblob": {
-            "connection_string": azurite_server.connection_string,
-            "container": blob_container,
-            "namespace": f"127.0.0.1:{eventhubs_server.port}",  # as the Python SDK writes it for a server with a port
+            "connection_string": azurite.connection_string,
+            "container": container,
+            "namespace": f"127.0.0.1:{eventhubs.port}",  # as the Python SDK writes it for a server with a port
         },
     }
+
+
+def test_a_hub_goes_to_azures_consumer_and_back(
+    azurite_server: AzuriteServer, blob_container: str, eventhubs_server: EventHubsServer, event_hub: str
+) -> None:
+    settings = settings_of(azurite_server, blob_container, eventhubs_server, event_hub)
 
     async def test() -> None:
         await send(eventhubs_server, event_hub, 0)
@@ -103,5 +108,23 @@ def test_a_hub_goes_to_azures_consumer_and_back(
         assert sorted(peer.seen) == list(range(ROUND, 2 * ROUND))
         await send(eventhubs_server, event_hub, 2 * ROUND)
         assert sorted(await ours(settings)) == list(range(2 * ROUND, 3 * ROUND))
+
+    asyncio.run(test())
+
+
+def test_what_an_eventprocessor_left_of_another_namespace_is_not_gone_on_with(
+    azurite_server: AzuriteServer, blob_container: str, eventhubs_server: EventHubsServer, event_hub: str
+) -> None:
+    """The container is the same, and so are the names of hub and group: its places mean nothing here, and would skip records."""
+    settings = settings_of(azurite_server, blob_container, eventhubs_server, event_hub)
+    del settings["azureblob"]["namespace"]
+
+    async def test() -> None:
+        await send(eventhubs_server, event_hub, 0)
+        async with ContainerClient.from_connection_string(azurite_server.connection_string, blob_container) as client:
+            for partition in range(PARTITIONS):
+                name = f"another.servicebus.windows.net/{event_hub.lower()}/$default/checkpoint/{partition}"
+                await client.upload_blob(name, b"", metadata={"offset": "4", "sequencenumber": "4"})
+        assert sorted(await ours(settings)) == list(range(ROUND))
 
     asyncio.run(test())

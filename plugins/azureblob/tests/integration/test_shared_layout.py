@@ -147,8 +147,12 @@ async def test_of_two_owners_of_one_epoch_the_later_one_counts(azurite_server: A
         await others.set(f"{PREFIX}checkpoint/0", {"offset": "900", "sequencenumber": "9"})
         new = await take(b, "v#00000002")
         assert new.epoch == old.epoch
-        (answer,) = await a.save([(after(50), old.grant)])
-        assert isinstance(answer, FencedError)
+        for _ in range(2):
+            (answer,) = await a.save([(after(50), old.grant)])
+            assert isinstance(answer, FencedError)
+        again = await a.claim(hub(), "w#00000001", 0)
+        assert list(await a.save([(after(9), again.grant)])) == [again.grant]
+        new = await take(b, "v#00000002")
         assert list(await b.save([(after(10), new.grant)])) == [new.grant]
 
 
@@ -266,6 +270,10 @@ async def test_after_an_offset_alone_anything_may_be_saved(azurite_server: Azuri
         assert claim.checkpoint is not None
         assert claim.checkpoint.at.position is not None
         assert (claim.checkpoint.at.position.sequence, claim.checkpoint.at.position.token) == (None, "400")
+        await store.renew([(hub(), claim.grant)])
+        await store.release([(hub(), claim.grant)])
+        assert (await others.blobs())[f"{PREFIX}checkpoint/0"]["offset"] == "400", "only a save moves it"
+        claim = await take(store, "v#00000002")
         assert list(await store.save([(after(3), claim.grant)])) == [claim.grant]
 
 
@@ -356,6 +364,24 @@ async def test_two_namespaces_with_one_hub_need_a_setting(azurite_server: Azurit
 
 
 @in_loop
+async def test_a_checkpoint_under_another_address_is_not_passed_over_in_silence(
+    azurite_server: AzuriteServer, blob_container: str, others: Others
+) -> None:
+    """The JavaScript SDK names its blobs after the address that it is told to connect to."""
+    await others.put("10.0.0.4/orders/$default/checkpoint/0", {"offset": "900", "sequencenumber": "9"})
+    async with opened(azurite_server, blob_container) as store:
+        with pytest.raises(ConfigurationError, match="of 10\\.0\\.0\\.4, which may be another address of myns"):
+            await store.claim(hub(), "w", 0)
+        with pytest.raises(ConfigurationError, match="NAMESPACE"):
+            await store.create([Lease(hub("1")), Lease(hub())])
+        assert (await store.claim(hub("1"), "w", 0)).checkpoint is None, "it has none there"
+    async with opened(azurite_server, blob_container, namespace="10.0.0.4") as store:
+        found = (await store.claim(hub(), "w", 0)).checkpoint
+        assert found is not None
+        assert found.at.position == Position(9)
+
+
+@in_loop
 async def test_which_folders_there_are_is_not_asked_with_each_listing(azurite_server: AzuriteServer, blob_container: str) -> None:
     transport, context = Lossy(), context_of()
     async with opened(azurite_server, blob_container, context, transport) as store:
@@ -379,6 +405,41 @@ async def test_other_groups_and_hubs_are_left_alone(azurite_server: AzuriteServe
     async with opened(azurite_server, blob_container) as store:
         assert list(await store.leases()) == []
         assert {str(one.partition) for one in await store.list()} == {"orders2/0", "order/0"}, "all of the group, for people"
+
+
+@in_loop
+async def test_our_own_rows_under_a_name_with_a_port_are_gone_on_with(azurite_server: AzuriteServer, blob_container: str) -> None:
+    """NAMESPACE was another one when they were made."""
+    async with opened(azurite_server, blob_container, namespace=f"{NAMESPACE}:5671") as store:
+        for name in ("0", "1"):
+            claim = await store.claim(hub(name), "w#00000001", 0)
+            await store.save([(after(5, hub(name)), claim.grant)])
+    async with opened(azurite_server, blob_container) as store:
+        for again in (await take(store, "v#00000002"), await store.claim(hub("1"), "v#00000002", 0)):
+            assert again.checkpoint is not None, "it is listed, so it is no proof of absence"
+            assert again.checkpoint.at.position == Position(5)
+            assert again.epoch > claim.epoch
+
+
+@in_loop
+async def test_rows_of_another_namespace_are_not_taken_for_ours_once_the_broker_has_said_which_is(
+    azurite_server: AzuriteServer, blob_container: str, others: Others
+) -> None:
+    """Before anything is taken. What an EventProcessor has left does not say it."""
+    theirs = "another.servicebus.windows.net/orders/$default/"
+    await others.put(f"{theirs}checkpoint/0", {"offset": "900", "sequencenumber": "9"})
+    before = await others.blobs()
+    async with opened(azurite_server, blob_container) as store:
+        assert (await listed(store)).checkpoint is not None
+        assert await store.learn([hub("0"), hub("1")])
+        assert list(await store.leases()) == []
+        assert not await store.learn([hub("0"), hub("1")]), "nothing new"
+        await store.create([Lease(hub())])
+        claim = await take(store)
+        assert claim.checkpoint is None
+        found = await others.blobs()
+    assert {name: found[name] for name in before} == before
+    assert f"{PREFIX}checkpoint/0" in found
 
 
 # -- who owns what ----------------------------------------------------------------------------------------------------
@@ -417,6 +478,18 @@ async def test_what_an_eventprocessor_has_given_back_is_free_at_once(
         assert (await listed(store)).owner == ""
         await take(store)
         assert (await others.blobs())[f"{PREFIX}ownership/0"] == {"ownerid": "streamkit:w#00000001"}
+
+
+@in_loop
+async def test_an_ownership_blob_that_names_nobody_is_free(azurite_server: AzuriteServer, blob_container: str, others: Others) -> None:
+    for name in ("0", "1"):
+        await others.put(f"{PREFIX}checkpoint/{name}", {"offset": "900", "sequencenumber": "9"})
+        await others.put(f"{PREFIX}ownership/{name}", {})
+    async with opened(azurite_server, blob_container) as store:
+        await take(store)
+        await store.claim(hub("1"), "w#00000001", 0)
+        found = await others.blobs()
+    assert [found[f"{PREFIX}ownership/{name}"] for name in ("0", "1")] == [{"ownerid": "streamkit:w#00000001"}] * 2
 
 
 @in_loop
@@ -466,6 +539,23 @@ async def test_a_release_takes_our_name_off(azurite_server: AzuriteServer, blob_
         assert (await others.blobs())[f"{PREFIX}ownership/0"] == {"ownerid": ""}
         again = await take(store, "v#00000002")
         assert again.epoch > claim.epoch
+
+
+@in_loop
+async def test_who_has_lost_a_partition_does_not_write_over_its_owners_name(
+    azurite_server: AzuriteServer, blob_container: str, others: Others
+) -> None:
+    context = context_of()
+    async with opened(azurite_server, blob_container, context) as a, opened(azurite_server, blob_container) as b:
+        await a.create([Lease(hub())])
+        old = await take(a)
+        new = await take(b, "v#00000002")
+        context.now += REFRESH_SECONDS
+        (answer,) = await a.renew([(hub(), old.grant)])
+        assert isinstance(answer, FencedError)
+        assert (await others.blobs())[f"{PREFIX}ownership/0"] == {"ownerid": "streamkit:v#00000002"}
+        await b.release([(hub(), new.grant)])
+        assert (await others.blobs())[f"{PREFIX}ownership/0"] == {"ownerid": ""}, "an EventProcessor may have it at once"
 
 
 @in_loop

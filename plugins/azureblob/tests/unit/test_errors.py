@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -84,6 +85,23 @@ def test_credentials_that_are_refused_before_anything_is_sent_name_the_setting()
 def test_an_answer_that_is_missing_or_cut_is_in_doubt(cut: Exception) -> None:
     with pytest.raises(StoreUnavailableError), translated("list blobs", "abc"):
         raise cut
+
+
+def test_a_signature_in_an_address_that_is_none_is_not_quoted() -> None:
+    """A port that no host can have, say."""
+    signed = SecretStr("BlobEndpoint=http://127.0.0.1:99999/x;SharedAccessSignature=sv=2024&sig=secret%2B")
+
+    async def test() -> None:
+        async with AsyncExitStack() as closing:
+            client = await make_client(AzureBlobSettings(container="abc", connection_string=signed, retries=0), closing)
+            with translated("list blobs", "abc"):
+                await client.get_container_properties()
+
+    with pytest.raises(StoreUnavailableError) as raised:
+        asyncio.run(test())
+    assert "127.0.0.1:99999" in str(raised.value)
+    told = "".join(traceback.format_exception(raised.value))
+    assert "sig=" not in told
 
 
 def test_a_connection_string_that_is_none_is_not_quoted() -> None:

@@ -258,6 +258,26 @@ def test_a_stolen_link_is_said_at_once_whatever_has_come_before(run: Callable[..
     run(test)
 
 
+def test_what_ends_a_link_is_known_while_nothing_is_received(run: Callable[..., None]) -> None:
+    async def test(here: Here) -> None:
+        here.server.append(here.hub, [bytes(1000)] * 5, "0")
+        async with here.link(prefetch=100) as link:
+            await here.records(link, 5)
+            assert await link.receive(100, MIB) is None  # credit for a hundred more
+            here.server.append(here.hub, [bytes(1000)] * 5, "0")
+            await here.records(link, 1, max_events=1, max_bytes=1)  # from here on there is no room, and what is on its way comes
+            here.server.append(here.hub, [bytes(1000)] * 5, "0")
+            async with asyncio.timeout(10):
+                while len(link._frames.messages) < 9:
+                    await asyncio.sleep(0.01)
+                here.server.detach(here.hub, "0", "amqp:link:stolen")
+                while link.error is None:
+                    await asyncio.sleep(0.01)
+            assert condition_of(link.error) == "link:stolen"
+
+    run(test)
+
+
 def test_a_link_that_is_refused_says_so_and_can_be_closed(run: Callable[..., None]) -> None:
     async def test(here: Here) -> None:
         async with here.link(epoch=5):

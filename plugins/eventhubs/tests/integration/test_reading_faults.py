@@ -92,6 +92,22 @@ def test_what_is_lost_is_said_while_it_is_paused_and_what_was_read_of_it_is_drop
     live(test)
 
 
+@pytest.mark.parametrize("size", [2_000, 50_000])
+def test_a_loss_is_said_while_more_is_there_than_there_is_room_for(server: EventHubsServer, size: int) -> None:
+    async def test(here: Live) -> None:
+        here.append([bytes(size) for _ in range(20_000_000 // size)])
+        async with here.worker() as old, here.worker() as new:
+            partition = (await here.discover())[0]
+            await old.reader.add(partition, StartPosition.EARLIEST, epoch=1)
+            await old.until(lambda: old.records)
+            await old.reader.pause([partition])
+            await asyncio.sleep(1.0)  # what was asked for comes, and nobody takes it
+            await new.reader.add(partition, StartPosition.EARLIEST, epoch=2)
+            await old.until(lambda: old.lost, seconds=5.0)
+
+    on(server, "orders", test, receive="fast", read_bytes="1MiB")
+
+
 @pytest.mark.parametrize("harm", ["detach", "drop"])
 def test_a_link_that_breaks_is_failed_and_retryable_and_goes_on_from_where_it_is_told(live: Callable[..., None], harm: str) -> None:
     async def test(here: Live) -> None:

@@ -11,6 +11,7 @@ import pytest
 from azure.eventhub._pyamqp._encode import encode_payload
 from azure.eventhub._pyamqp.error import AMQPLinkError
 from azure.eventhub._pyamqp.message import Message
+from azure.eventhub.exceptions import AuthenticationError
 from streamkit_eventhubs import feed as feeds
 from streamkit_eventhubs.feed import Feed
 from streamkit_eventhubs.hubs import Ends
@@ -19,13 +20,14 @@ from streamkit_eventhubs.settings import EventHubsSettings
 from streamkit_eventhubs.source import Source
 
 from plugins.eventhubs.tests.live import LiveContext
-from streamkit.errors import BrokerUnavailableError, PositionExpiredError, ThrottledError
+from streamkit.errors import AccessDeniedError, BrokerUnavailableError, PositionExpiredError, ThrottledError
 from streamkit.model import Batch, Partition, Position, StartPosition
 from streamkit.plugin import CaughtUp, Event, Failed, Lost
 
 P0 = Partition("orders", "0")
 STOLEN = AMQPLinkError(condition=b"amqp:link:stolen", description="New receiver with higher epoch of '5' is created")
 FORCED = AMQPLinkError(condition=b"amqp:link:detach-forced", description="detached")
+DENIED = AMQPLinkError(condition=b"amqp:unauthorized-access", description="no")
 BUSY = AMQPLinkError(condition=b"com.microsoft:server-busy", description="Please wait 2 seconds")
 
 
@@ -177,6 +179,21 @@ def test_it_gives_up_after_half_a_minute_of_nothing_but_failures(monkeypatch: py
         assert isinstance(failed, Failed)
         assert failed.error.retryable
         assert 2 <= len(source.used) < 10
+
+    run(body)
+
+
+def test_a_token_that_was_refused_without_a_reason_is_shown_again_for_a_short_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        unclear = AuthenticationError("CBS Token authentication failed.\nStatus code: None")
+        source = Script(ScriptedLink([unclear]), ScriptedLink([received(0)]))
+        rig = Rig(source)
+        assert numbers((await rig.until(1))[:1]) == [0], "it was no halt"
+        monkeypatch.setattr(feeds, "DENIED_PATIENCE_SECONDS", 0.0)
+        given_up = Rig(Script(ScriptedLink([unclear]), ScriptedLink([received(0)])))
+        (failed,) = await given_up.until(1)
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, AccessDeniedError)
 
     run(body)
 
@@ -336,6 +353,42 @@ def test_silence_is_asked_about_and_is_a_failure_only_if_there_are_events(monkey
         assert numbers(await Rig(late).until(1)) == [0]
         quiet = Script(ScriptedLink([None, None, None, received(0)]), ends=Ends(0, -1, "-1", 0.0))
         assert numbers(await Rig(quiet).until(2)) == [0]
+
+    run(body)
+
+
+def test_what_expires_while_nothing_more_is_written_is_told_by_the_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "SILENCE_SECONDS", 0.0)
+
+        class Late(ScriptedLink):
+            async def receive(self, max_events: int, max_bytes: int) -> Received | None:
+                source.answer = Ends(10, 9, "o9", 0.0)  # all of it is gone, and who waits for the tip would wait for ever
+                return await super().receive(max_events, max_bytes)
+
+        source = Script(Late([received(0, 1), None, None]), ends=Ends(0, 9, "o9", 0.0))
+        rig = Rig(source)
+        batch, failed = await rig.until(2)
+        assert numbers([batch]) == [0, 1]
+        assert isinstance(failed, Failed)
+        assert isinstance(failed.error, PositionExpiredError)
+        assert failed.resume == StartPosition.EARLIEST
+
+    run(body)
+
+
+def test_behind_an_offset_alone_silence_is_a_failure_only_if_something_was_written_since(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "FIRST_SILENCE_SECONDS", 0.0)
+        monkeypatch.setattr(feeds, "SILENCE_SECONDS", 0.0)
+        source = Script(ScriptedLink([None] * 200), ends=Ends(0, 9, "o9", 0.0))
+        rig = Rig(source, StartPosition.after(Position(None, token="elsewhere:9")))
+        await rig.turns()
+        assert not rig.feed.has_something
+        source.answer = Ends(0, 10, "o10", 0.0)
+        (failed,) = await rig.until(1)
+        assert isinstance(failed, Failed)
+        assert failed.error.retryable
 
     run(body)
 

@@ -112,6 +112,14 @@ def test_a_handle_is_known_in_each_of_its_encodings(encoding: bytes) -> None:
     assert frames.messages == [b"body"]
 
 
+@pytest.mark.parametrize("width", range(1, 6))
+@pytest.mark.parametrize("rest", [b"rest", b"\x40 like a field", b"\x00\x53\x75\xa0\x01x", b""])
+def test_fields_at_the_end_of_a_transfer_may_be_left_out(rest: bytes, width: int) -> None:
+    frames = ours()
+    assert all_of(frames, transfer(b"first ", more=True) + transfer(rest, number=None, tag=None, width=width)) == []
+    assert (frames.messages, frames.deliveries, frames.transfers) == ([b"first " + rest], 1, 2)
+
+
 def test_a_delivery_that_is_broken_off_is_no_message_but_counts() -> None:
     frames = ours()
     all_of(frames, transfer(b"half", more=True) + transfer(b"", number=None, tag=None, aborted=True) + transfer(b"next", number=1))

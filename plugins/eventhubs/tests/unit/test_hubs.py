@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.exceptions import AuthenticationError, EventHubError
 from streamkit_eventhubs import hubs as module
 from streamkit_eventhubs.broker import EventHubsBroker
 from streamkit_eventhubs.client import Connecting
@@ -16,12 +17,13 @@ from streamkit_eventhubs.hubs import Ends, Hubs, together
 from streamkit_eventhubs.settings import EventHubsSettings
 
 from plugins.eventhubs.tests.live import LiveContext
-from streamkit.errors import BrokerUnavailableError, UnsupportedError
+from streamkit.errors import AccessDeniedError, BrokerError, BrokerUnavailableError, ThrottledError, UnsupportedError
 from streamkit.model import Partition, StartPosition
 
 CREATED = datetime(2026, 11, 21, 12, 0, 0, 750_000, tzinfo=UTC)
 TEXT = "Endpoint=sb://Shop.servicebus.windows.net/;SharedAccessKeyName=k;SharedAccessKey=a2V5"
 SETTINGS = EventHubsSettings(connection_string=TEXT)
+BUSY = EventHubError("Status code: 503. Try again.")
 
 
 class Service:
@@ -37,6 +39,8 @@ class Service:
             "is_empty": False,
         }
         self.asked = self.most = 0
+        self.first: list[Exception | asyncio.Event] = []
+        """What becomes of the first questions; what is an event is not answered before it is set."""
 
         async def hub(client: EventHubConsumerClient) -> Any:
             return await self._answer(self.hub)
@@ -52,6 +56,10 @@ class Service:
         self.most = max(self.most, self.asked)
         await asyncio.sleep(0.001)
         self.asked -= 1
+        if self.first:
+            answer = self.first.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
         if isinstance(answer, asyncio.Event):
             await answer.wait()
         return answer
@@ -127,6 +135,49 @@ def test_a_service_that_does_not_answer_is_not_waited_for_for_ever(service: Serv
             await hubs.partitions("orders")
 
     ask(test, seconds=0.02)
+
+
+@pytest.mark.parametrize("first", [ConnectionResetError("reset"), BUSY], ids=["broken", "busy"])
+def test_a_question_whose_connection_breaks_is_asked_again(service: Service, monkeypatch: pytest.MonkeyPatch, first: Exception) -> None:
+    async def test(hubs: Hubs) -> None:
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+        service.first = [first, first]
+        assert len(await hubs.partitions("orders")) == 3
+        service.first = [first] * 4
+        with pytest.raises(BrokerError):
+            await hubs.partitions("orders")
+        assert len(service.first) == 1, "three times, and then it is told"
+
+    ask(test)
+
+
+def test_an_answer_that_stays_out_is_asked_for_again_in_the_same_time(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(hubs: Hubs) -> None:
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.0)
+        service.first = [asyncio.Event()]
+        assert len(await hubs.partitions("orders")) == 3
+
+    ask(test, seconds=0.5)
+
+
+def test_what_will_not_be_otherwise_is_asked_once(service: Service) -> None:
+    async def test(hubs: Hubs) -> None:
+        service.first = [AuthenticationError("Status code: 401"), AssertionError("asked again")]
+        with pytest.raises(AccessDeniedError):
+            await hubs.partitions("orders")
+        assert len(service.first) == 1
+
+    ask(test)
+
+
+def test_who_is_told_to_wait_for_longer_than_there_is_time_raises_at_once(service: Service) -> None:
+    async def test(hubs: Hubs) -> None:
+        service.first = [EventHubError("Status code: 503. Please wait 4 seconds and try again.")] * 2
+        with pytest.raises(ThrottledError):
+            await hubs.partitions("orders")
+        assert len(service.first) == 1
+
+    ask(test, seconds=2.0)
 
 
 def test_a_pattern_is_refused_because_nobody_could_answer_it(service: Service) -> None:

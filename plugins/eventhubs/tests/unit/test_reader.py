@@ -9,10 +9,10 @@ from streamkit_eventhubs import feed as feeds
 from streamkit_eventhubs import reader as readers
 from streamkit_eventhubs.reader import EventHubsReader
 
-from plugins.eventhubs.tests.unit.test_feed import FORCED, STOLEN, Script, ScriptedLink, message, numbers, received, run
+from plugins.eventhubs.tests.unit.test_feed import DENIED, FORCED, STOLEN, Script, ScriptedLink, message, numbers, received, run
 from streamkit.errors import BrokerUnavailableError
 from streamkit.model import Batch, Partition, StartPosition
-from streamkit.plugin import Budget, Idle, Lost
+from streamkit.plugin import Budget, Failed, Idle, Lost
 
 ALL = Budget(max_records=1000, max_bytes=1 << 20, max_wait_seconds=0.05)
 SIZE = len(message(0))
@@ -123,6 +123,73 @@ def test_when_no_link_can_be_opened_for_a_while_the_reader_has_failed_and_else_n
         for _ in range(50):
             await asyncio.sleep(0)
         assert await reader.poll(ALL) == [Idle(readers.IDLE_SECONDS)]  # one is well: the others are single partitions' trouble
+        await reader.close()
+
+    run(body)
+
+
+def test_the_reader_never_fails_with_what_only_one_partition_has_to_bear(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(ScriptedLink):
+        async def close(self) -> None:
+            await asyncio.sleep(0)
+            assert await polled() == [Idle(readers.IDLE_SECONDS)]
+            await super().close()
+
+    async def polled() -> object:
+        try:
+            return await readers_[0].poll(ALL)
+        except BrokerUnavailableError:  # the outage before it
+            return [Idle(readers.IDLE_SECONDS)]
+
+    readers_: list[EventHubsReader] = []
+
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "FIRST_PAUSE_SECONDS", 0.0)
+        source = Script(ScriptedLink([FORCED]), Slow([STOLEN]))
+        now = iter([0.0])
+        monkeypatch.setattr(source.context, "monotonic", lambda: next(now, readers.OUTAGE_SECONDS + 1))
+        readers_.append(EventHubsReader(source))
+        await readers_[0].add(partition(0), StartPosition.EARLIEST, epoch=1)
+        async with asyncio.timeout(5):
+            while not readers_[0]._feeds[partition(0)].task.done():
+                await asyncio.sleep(0)
+        assert [type(event) for event in await readers_[0].poll(ALL)] == [Lost]
+        await readers_[0].close()
+
+    run(body)
+
+
+def test_a_partition_that_has_halted_does_not_hide_that_the_service_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "FIRST_PAUSE_SECONDS", 60.0)
+        reader, source = await reader_of(ScriptedLink([DENIED]), ScriptedLink([FORCED]))
+        now = source.context.monotonic()
+        assert [type(event) for event in await reader.poll(ALL)] == [Failed]
+        monkeypatch.setattr(source.context, "monotonic", lambda: now + readers.OUTAGE_SECONDS + 1)
+        with pytest.raises(BrokerUnavailableError):
+            await reader.poll(ALL)
+        await reader.close()
+
+    run(body)
+
+
+@pytest.mark.parametrize("is_one_well", [False, True])
+def test_an_outage_that_outlasts_a_partitions_patience_halts_none_of_them(monkeypatch: pytest.MonkeyPatch, is_one_well: bool) -> None:
+    async def body() -> None:
+        monkeypatch.setattr(feeds, "FIRST_PAUSE_SECONDS", 0.0)
+        source = Script(*[ScriptedLink([]) for _ in range(is_one_well)], *[ScriptedLink([FORCED]) for _ in range(500)])
+        clock = iter(range(1_000_000))
+        monkeypatch.setattr(source.context, "monotonic", lambda: float(next(clock)))
+        reader = EventHubsReader(source)
+        for number in range(3):
+            await reader.add(partition(number), StartPosition.EARLIEST, epoch=1)
+        while next(clock) < 10 * feeds.PATIENCE_SECONDS:
+            await asyncio.sleep(0)
+        if is_one_well:
+            assert {type(event) for event in await reader.poll(ALL)} == {Failed}
+        else:
+            with pytest.raises(BrokerUnavailableError):
+                await reader.poll(ALL)
         await reader.close()
 
     run(body)

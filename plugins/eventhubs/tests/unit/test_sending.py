@@ -53,7 +53,7 @@ class Service:
             self._store(batch)
             raise ConnectionLostError("the connection broke")
         if answer is not None:
-            raise {"busy": busy(), "refused": AuthenticationError("no")}.get(answer, answer)
+            raise {"busy": busy(), "refused": AuthenticationError("Status code: 401")}.get(answer, answer)
         self._store(batch)
 
     def _store(self, batch: EventDataBatch) -> None:

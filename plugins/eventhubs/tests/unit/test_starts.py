@@ -75,6 +75,8 @@ def test_what_has_expired_is_counted_and_the_oldest_named() -> None:
         (StartPosition.at_time(NOON), False, True, True),
         (StartPosition.at_time(NOON.replace(second=1)), True, True, True),
         (StartPosition.after(Position(None, token="o")), False, True, True),
+        (StartPosition.after(Position(None, token="o9")), True, True, True),
+        (StartPosition.at(Position(None, token="o9")), False, True, True),
     ],
 )
 def test_whether_there_is_anything_to_come(start: StartPosition, some: bool, gone: bool, never: bool) -> None:

@@ -8,7 +8,7 @@ import ssl
 import pytest
 from azure.eventhub._pyamqp.error import AMQPConnectionError, AMQPLinkError, AuthenticationException, ErrorCondition
 from azure.eventhub.exceptions import AuthenticationError, ConnectError, ConnectionLostError, EventDataSendError, EventHubError
-from streamkit_eventhubs.errors import StolenError, condition_of, translated, translation
+from streamkit_eventhubs.errors import StolenError, UnclearDenialError, condition_of, translated, translation
 
 from streamkit.errors import (
     AccessDeniedError,
@@ -89,6 +89,21 @@ def test_wrong_keys_and_expired_logins_are_denied() -> None:
     lower = AuthenticationException(ErrorCondition.ClientError, description="CBS Token authentication failed. Status code: 401")
     assert isinstance(translation(lower, "opening"), AccessDeniedError)
     assert isinstance(translation(AuthenticationError("Authorization timeout."), "opening"), AccessDeniedError)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind", "is_retryable"),
+    [
+        ("CBS Token authentication failed.\nStatus code: None", UnclearDenialError, True),
+        ("Authorization timeout.", UnclearDenialError, True),
+        ("CBS Token authentication failed.\nStatus code: 503", ThrottledError, True),
+        ("CBS Token authentication failed.\nStatus code: 401", AccessDeniedError, False),
+    ],
+)
+def test_a_token_that_was_not_taken_is_a_wrong_key_for_ever_only_if_somebody_says_so(said: str, kind: type, is_retryable: bool) -> None:
+    error = translation(AuthenticationError(said), "opening")
+    assert type(error) is kind
+    assert getattr(error, "retryable", False) is is_retryable
 
 
 def test_no_answer_says_what_to_look_at() -> None:

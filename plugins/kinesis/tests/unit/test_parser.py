@@ -228,6 +228,15 @@ def test_an_answer_of_another_form_is_an_error_not_an_accident(change: dict[str,
         FAST.get_records()
 
 
+@pytest.mark.parametrize("name", [b'"SequenceNumber"', b'"PartitionKey"'])
+def test_text_that_is_no_utf8_is_an_error_not_an_accident(name: bytes) -> None:
+    body = bytes_of({**ANSWER, "Records": [{**RECORD, "PartitionKey": "a key"}]})
+    at = body.index(name) + len(name) + len(': "')
+    FAST.answer(body[:at] + b"\xff" + body[at + 1 :])
+    with pytest.raises(UnusableAnswerError):
+        FAST.get_records()
+
+
 def test_an_answer_without_records_is_none() -> None:
     for canned in (PLAIN, FAST, STRICT):
         canned.answer(b'{"NextShardIterator":"i","MillisBehindLatest":0}')
