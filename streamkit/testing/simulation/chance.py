@@ -159,6 +159,10 @@ class _Maker:
         call = self.dice.choice((*calls, "save", "renew") if self.ownership == "lease" else (*calls, "save"))
         times = self.dice.randint(1, 4)
         how = self.dice.choice(("fail", "lose", "repeat", "late")) if call in TO_BE_LOST else self.dice.choice(("fail", "late"))
+        if call == "claim" and how in ("repeat", "late"):
+            # One that arrives behind another's claim takes the partition from it, and both count as owners that got nowhere. A few of
+            # these, with as many deaths, look like a record that kills whoever has it: then its partition halts, for good.
+            times = 1
         if how == "fail":
             value: object = self.dice.choice(("unavailable", "throttled", "not-ready"))
         elif how == "lose":
