@@ -401,6 +401,13 @@ MUTANTS = (
         (FOUR + "test_the_save_of_an_old_owner_is_refused",),
     ),
     Mutant(
+        "a hook that had to wait for its turn takes no wake-up from others",
+        "engine/delivery/life.py",
+        "            if had_to_wait:",
+        "            if False:",
+        ("tests/unit/engine/delivery/test_life.py",),
+    ),
+    Mutant(
         "who claims again what is its own is no further owner",
         FENCING,
         "fruitless_claims=row.fruitless_claims + (row.owner != owner or not row.fruitless_claims),",

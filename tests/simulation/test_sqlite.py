@@ -15,7 +15,7 @@ from streamkit.testing.simulation.adapters import Outside
 from streamkit.testing.simulation.chance import plan_of
 from tests.simulation.processors import KINDS
 
-SEEDS = range(18)
+SEEDS = range(40)
 
 
 class _Watched(SqliteStore):

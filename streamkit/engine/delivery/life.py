@@ -103,14 +103,17 @@ class Life:
     async def hook(self, call: Coroutine[object, object, None]) -> None:
         """Call any other hook; raises what it raises."""
         self.hook_started = self.runtime.monotonic()
+        had_to_wait = False
         try:
             while self.turn.keeps_out(self) and self.ending is None:
-                self.hook_started = None
+                self.hook_started, had_to_wait = None, True
                 await self.signal.wait(LOOK_AGAIN_SECONDS)
                 self.hook_started = self.runtime.monotonic()
             await call
         finally:
             self.hook_started = None
+            if had_to_wait:  # what woke us meanwhile was for those who called this: the end of the assignment, above all
+                self.signal.set()
 
     async def wait(self, seconds: float) -> None:
         """Wait, but not longer than the assignment lasts."""

@@ -342,9 +342,11 @@ class Ledger:
         return at is not None and self._first(partition, at) >= len(self.sequences(partition))
 
     def is_delivered(self, partition: str) -> bool:
-        """Whether everything has been returned from, or put aside; saved or not."""
+        """Whether everything is saved; of code that checkpoints by itself, whether it has returned from everything."""
+        if self.is_saved(partition) or not self.is_manual:  # what one has done who died before it was saved comes again
+            return self.is_saved(partition)
         count = len(self.sequences(partition))
-        if self.is_saved(partition) or self._frontier.get(partition, 0) >= count:
+        if self._frontier.get(partition, 0) >= count:
             return True
         return any(r.next >= count for r in self._runs.values() if r.context.partition.id == partition and not r.context.lost)
 

@@ -108,3 +108,22 @@ def test_a_loss_replaces_a_revoke_and_never_the_other_way_round(life: Life) -> N
     life.end(Ending("revoked", "shutdown"))
     assert life.ends_by("lost")
     assert life.context.lost
+
+
+def test_a_hook_that_had_to_wait_for_its_turn_takes_no_wake_up_from_whoever_waits_for_the_hook(runtime: VirtualRuntime, life: Life) -> None:
+    """The assignment ends meanwhile: who looks for that after the hook has returned must not sleep for ever."""
+
+    class Other:
+        call_started: float | None = None
+        hook_started: float | None = None
+
+    async def hook() -> None: ...
+
+    async def waits() -> float:
+        await life.turn.ask(Other())
+        later(runtime, 1.0, lambda: life.end(Ending("lost", "taken away")))
+        await life.hook(hook())
+        await life.signal.wait(100.0)
+        return runtime.monotonic()
+
+    assert runtime.run(waits()) < 2.0
