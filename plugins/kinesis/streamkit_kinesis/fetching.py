@@ -50,7 +50,7 @@ class Fetching:
         context: AdapterContext,
         fetch: Fetch,
         *,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = random.Random().random,
         threads: bool = True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:

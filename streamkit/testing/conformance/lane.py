@@ -66,13 +66,8 @@ class Lane:
             try:
                 await self.run(self.reader.close())
             finally:
-                self.abandon()
-
-    def abandon(self) -> None:
-        """As a crash does it: nothing of the reader is called any more."""
-        self._closed = True
-        if self._aside is not None:
-            self._aside.end()
+                if self._aside is not None:
+                    self._aside.end()
 
     # -- what rules ask -------------------------------------------------------------------------------------------------
 

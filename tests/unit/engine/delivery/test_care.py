@@ -440,6 +440,7 @@ def test_idle_partitions_that_are_given_back_in_order_make_nobody_careful() -> N
         for _ in range(3 * FRUITLESS_CLAIMS):
             h.assign()
             h.revoke()
+            h.crash()  # another process comes next
         h.assign()
         h.write(*[b"x"] * 50)
         h.settle()
