@@ -50,7 +50,7 @@ class Fetching:
         context: AdapterContext,
         fetch: Fetch,
         *,
-        chance: Callable[[], float] = random.Random().random,
+        chance: Callable[[], float] | None = None,
         threads: bool = True,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -58,7 +58,7 @@ class Fetching:
         self._settings = settings
         self._context = context
         self._fetch = fetch
-        self._chance = chance
+        self._chance = chance or random.Random().random
         self._sleep = sleep
         self._limits = Limits(settings.reads_per_second, settings.bytes_per_second, settings.idle_wait.total_seconds())
         self._lock = threading.Lock()
