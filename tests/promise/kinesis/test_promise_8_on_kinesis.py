@@ -4,25 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from streamkit.app import App
-from streamkit.engine.runtime import ThreadRuntime
 from streamkit.errors import ConfigurationError, UnsupportedError
-from streamkit.processing import record_processor
+from tests.promise.workers.promise_8 import contract_of
 
 GIVEN = {"broker": "kinesis", "store": "dynamodb", "stream": "orders", "group": "billing"}
 
 
 def printed(**settings: object) -> list[str]:
-    @record_processor
-    def handle(record: object, context: object) -> None: ...
-
-    runtime = ThreadRuntime()
-    try:
-        assembled = App(handle, **(GIVEN | settings)).assemble(runtime)
-        assembled.stop()
-    finally:
-        runtime.stop()
-    return assembled.contract.splitlines()
+    return contract_of(**(GIVEN | settings))
 
 
 def test_the_contract_of_kinesis_with_dynamodb() -> None:
