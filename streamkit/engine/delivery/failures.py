@@ -19,8 +19,10 @@ from streamkit.errors import RetriesExhaustedError
 from streamkit.model import Batch, Record
 from streamkit.outcome import Reject, Retry, Stop
 
-__all__ = ["Failures", "Trouble", "Verdict", "as_error"]
+__all__ = ["DOUBT", "Failures", "Trouble", "Verdict", "as_error"]
 
+DOUBT = "was being processed when its owner died or lost it"
+"""What a partition says that halts for its owners' sake: too many have gone, and nobody knows how."""
 _ASIDE = ("dead_letter", "park", "skip")
 
 
@@ -261,7 +263,7 @@ def _killed(trouble: Trouble, times: int) -> RetriesExhaustedError:
 
 def _perhaps_killed(trouble: Trouble, owners: int) -> RetriesExhaustedError:
     return RetriesExhaustedError(
-        f"{trouble.what} was being processed when its owner died or lost it; {owners} owners in a row made no progress",
+        f"{trouble.what} {DOUBT}; {owners} owners in a row made no progress",
         record=trouble.record,
         attempts=owners,
         fix="look at what ended them. If the record is to be passed, or called again: streamkit checkpoints set, behind it or before it. "

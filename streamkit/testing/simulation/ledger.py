@@ -28,7 +28,8 @@ RULES = {
     "checkpoint forward": "a checkpoint, an epoch and where an assignment begins never go back",
     "bounded memory": "no partition has more in flight than MAX_IN_FLIGHT and one read; no more than that comes again",
     "drain in time": "a worker that was told to stop has stopped by DRAIN_TIMEOUT",
-    "goes on": "once nothing disturbs it any more, everything is done before long, and no worker ends by itself",
+    "goes on": "once nothing disturbs it any more, everything is done before long, and no worker ends by itself; a partition halts for "
+    "its owners' sake only after five of them made no progress, and then goes on when its checkpoint is set",
     "hooks": "no hook of a processor runs beside another of its own, and none after close",
     "your own check": "what `check` raises",
 }
@@ -95,6 +96,7 @@ class Ledger:
         """Where the group began, where that is not the beginning."""
         self._owner: dict[str, str] = {}
         self._rows: dict[str, Row] = {}
+        self._fruitless: Counter[str] = Counter()
         self.signs: dict[str, float] = {}
         """When each row last had a sign of life of its owner."""
         self.may_not_know: Callable[[str, Partition], bool] = lambda worker, partition: False
@@ -294,6 +296,7 @@ class Ledger:
             self.fail("checkpoint forward", f"{partition}: epoch {row.epoch} after {before.epoch}")
         if before is not None and before.checkpoint is not None and row.checkpoint is None:
             self.fail("checkpoint forward", f"{partition}: the checkpoint is gone")
+        self._check_count(partition, before, row)
         if row.checkpoint is None or (before is not None and before.checkpoint == row.checkpoint):
             return
         at = row.checkpoint.at
@@ -311,6 +314,17 @@ class Ledger:
         reached, frontier = self._first(partition, at), self._frontier.get(partition, 0)
         if reached > frontier:
             self.fail("no loss", f"{partition}: checkpoint {at} passes record number {frontier}, which nobody has done")
+
+    def _check_count(self, partition: str, before: Row | None, row: Row) -> None:
+        """The store may count fewer owners without progress than there were, and never more."""
+        if row.owner and (before is None or row.epoch > before.epoch):
+            self._fruitless[partition] += 1
+        elif row.checkpoint is not None and row.checkpoint.at.kind == "after":
+            came_from = before.checkpoint if before is not None else None
+            if came_from is None or came_from.at != row.checkpoint.at:
+                self._fruitless[partition] = 0
+        if row.fruitless_claims > self._fruitless[partition]:
+            self.fail("goes on", f"{partition}: {row.fruitless_claims} owners without progress are counted")
 
     def saved(self, partition: str) -> StartPosition | None:
         checkpoint = self._saved.get(partition)

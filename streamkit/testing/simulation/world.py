@@ -15,11 +15,14 @@ from streamkit.builtin.memory import MemoryLog, MemorySettings
 from streamkit.builtin.memory.faults import Operation
 from streamkit.builtin.memory.log import Rows
 from streamkit.engine.adapter_context import EngineContext
+from streamkit.engine.delivery.care import DOUBTFUL_OWNERS
+from streamkit.engine.delivery.failures import DOUBT
 from streamkit.engine.ownership.lineage import holes
 from streamkit.engine.supervisor import Parts, Supervisor
 from streamkit.errors import DrainTimeoutError, StreamkitError
 from streamkit.model import Partition, Record
 from streamkit.plugin import CheckpointStore, NewRecord
+from streamkit.plugin.fencing import overwritten
 from streamkit.settings import Settings, refuse_not_yet
 from streamkit.testing.simulation.adapters import Outside, SimulatedBroker, SimulatedStore, SimulatedTarget, WatchedCoordinator
 from streamkit.testing.simulation.chance import LEASE_SECONDS, SLOW_SECONDS
@@ -378,11 +381,31 @@ class World:
             if all(worker.is_gone if static else worker.few or not worker.is_running for worker in self.workers):
                 self.start(f"w{20 + len(self.workers)}")
             await self._pause(LOOK_SECONDS)
-            if self.runtime.monotonic() > until:
+            if doubtful := self._halted_for_owners():
+                await self._set_checkpoints(doubtful)
+                until = self.runtime.monotonic() + PATIENCE_SECONDS
+            elif self.runtime.monotonic() > until:
                 held = [f"{w.name}: {s}" for w in self.running for s in w.supervisor.snapshot() if s.partition.id in late]
                 self.ledger.fail(
                     "goes on", f"after {PATIENCE_SECONDS:g}s of peace {late} are not done; {'; '.join(held) or 'nobody has them'}"
                 )
+
+    def _halted_for_owners(self) -> list[tuple[str, str]]:
+        """The rows of what halts because of owners that went, and nobody knows how: lawful only after so many of them."""
+        said = [s.partition for worker in self.running for s in worker.supervisor.snapshot() if DOUBT in s.problem]
+        rows = [(partition.stream, partition.id) for partition in said]
+        return [row for row in rows if self.rows[row].fruitless_claims > DOUBTFUL_OWNERS]
+
+    async def _set_checkpoints(self, halted: Sequence[tuple[str, str]]) -> None:
+        """What that halt tells its operator to do: stop the workers, set the checkpoint, here to where it is, and start anew."""
+        for worker in self.running:
+            self.leave(worker)
+        await self._all_gone()
+        for row in halted:
+            stored = self.rows[row]
+            assert stored.checkpoint is not None
+            self.rows[row] = overwritten(stored, stored.checkpoint)
+            self.ledger.note("(operator)", "set", row[1])
 
     async def _pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
