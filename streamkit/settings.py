@@ -341,6 +341,12 @@ class Settings(BaseModel):
         default=False,
         description="Halve a failing batch to find the bad record, in place of retrying it whole. Means nothing for handlers of records.",
     )
+    start_timeout: Duration = Field(
+        default=timedelta(seconds=30),
+        ge=_ZERO,
+        le=_HOUR,
+        description="How long a start goes on asking while broker, store or dead-letter target cannot be reached; 0: each is asked once.",
+    )
     drain_timeout: AboveZero = Field(
         default=timedelta(seconds=25),
         description="How long a shutdown waits for running handlers; keep it below your platform's kill timeout.",

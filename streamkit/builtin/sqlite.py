@@ -119,6 +119,7 @@ class SqliteStore(Adapter[SqliteSettings], LeaseStore):
         path = self.settings.path
         if not path.parent.is_dir():
             raise ConfigurationError(f"there is no folder {str(path.parent)!r}", setting="STREAMKIT_SQLITE__PATH", fix="make it")
+        self._close()  # what an earlier one has made, that failed
         with self._translated():
             self._connection = sqlite3.connect(path, timeout=self.settings.busy_timeout.total_seconds(), isolation_level=None)
             if self._keep_wal() != "wal":

@@ -169,7 +169,7 @@ class Connection:
         """Show `see` each record from there on, until it answers False or everything that is there has been read."""
         reader = self._broker.reader()
         carrier = self._runtime.thread("reading") if reader.blocking else self._runtime.io
-        carrier.call("read", read_records(reader, carrier.signal(), starts, see)).result()
+        carrier.call("read", read_records(reader, carrier.signal(), self._runtime.monotonic, starts, see)).result()
 
     def members(self) -> int | None:
         """How many live members the group has; None where nobody can tell."""

@@ -6,22 +6,43 @@ from collections.abc import Callable, Mapping
 
 from streamkit.cli.output import remark
 from streamkit.engine.runtime import Signal
+from streamkit.errors import BrokerError
 from streamkit.model import Batch, Partition, Record, StartPosition
 from streamkit.plugin import Budget, CaughtUp, Ended, Failed, Idle, Reader
 
 __all__ = ["read_records"]
 
 _BUDGET = Budget(max_records=500, max_bytes=8 << 20, max_wait_seconds=0.05)
+PATIENCE_SECONDS = 30.0
+"""How long a broker may fail in a way that passes."""
+AGAIN_SECONDS = 0.5
 
 
-async def read_records(reader: Reader, signal: Signal, starts: Mapping[Partition, StartPosition], see: Callable[[Record], bool]) -> None:
+async def read_records(
+    reader: Reader,
+    signal: Signal,
+    now: Callable[[], float],
+    starts: Mapping[Partition, StartPosition],
+    see: Callable[[Record], bool],
+) -> None:
     """Show `see` each record from `starts` on, until it answers False or everything that is there has been read. Raises BrokerError."""
     unread = set(starts)
+    failing_since: float | None = None
     try:
         for partition, start in starts.items():
             await reader.add(partition, start)
         while unread:
-            for event in await reader.poll(_BUDGET):
+            try:
+                events = await reader.poll(_BUDGET)
+            except BrokerError as error:
+                failing_since = failing_since if failing_since is not None else now()
+                if not error.retryable or now() - failing_since > PATIENCE_SECONDS:
+                    raise
+                await signal.wait(AGAIN_SECONDS)
+                continue
+            if events:
+                failing_since = None
+            for event in events:
                 if isinstance(event, Batch):
                     if not all(map(see, event)):
                         return

@@ -65,7 +65,7 @@ class Adapter(Generic[S]):
     async def open(self) -> None:
         """Connect.
 
-        When: once, before any other method.
+        When: before any other method; again after it has raised, so what a failed one has made must not be in the way.
         Where: on the engine's I/O loop.
         Raises: `BrokerUnavailableError` or `StoreUnavailableError`, `AccessDeniedError`, `ConfigurationError`.
         Afterwards: the other methods may be called.

@@ -36,7 +36,7 @@ from streamkit.plugin import (
 __all__ = ["Script", "ScriptedBroker", "ScriptedMembership", "ScriptedProducer", "ScriptedStore"]
 
 IDLE_SECONDS = 0.05
-Operation = Literal["claim", "save", "list", "add", "leave", "close", "send"]
+Operation = Literal["discover", "tips", "claim", "save", "list", "add", "leave", "close", "send"]
 
 
 class Script:
@@ -96,6 +96,10 @@ class Script:
     def strike(self, operation: Operation, subject: object) -> None:
         """Called at the start of every operation."""
         self.journal.append((operation, subject))
+        self.refuse(operation)
+
+    def refuse(self, operation: Operation) -> None:
+        """Raise what `fail` has ordered for it, if anything."""
         if failures := self.failures.get(operation):
             raise failures.popleft()
 
@@ -120,9 +124,11 @@ class ScriptedBroker(GroupBroker[NoSettings]):
         self._wait = wait
 
     async def discover(self, streams: Sequence[str], start: StartPosition) -> Sequence[Partition]:
+        self._script.refuse("discover")
         return list(self._script.logs)
 
     async def tips(self, partitions: Sequence[Partition]) -> Sequence[Position | None]:
+        self._script.refuse("tips")
         logs = [self._script.logs[partition] for partition in partitions]
         if not self._script.tips_are_known:
             return [Position(None) for _ in logs]

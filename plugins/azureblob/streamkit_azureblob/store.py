@@ -49,6 +49,7 @@ class AzureBlobStore(Adapter[AzureBlobSettings], LeaseStore):
 
     async def open(self) -> None:
         settings, context = self.settings, self.context
+        await self._closing.aclose()  # what an earlier one has made, that failed
         client = await make_client(settings, self._closing, **self._client_options)
         clock = self._clock()
         container = Container(client, settings.container, call_seconds(settings), clock)

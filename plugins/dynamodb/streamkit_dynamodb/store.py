@@ -61,7 +61,7 @@ class DynamoDBStore(Adapter[DynamoDBSettings], LeaseStore):
         context = self.context
         name = table_name(self.settings, context.group)
         names = names_of(self.settings.keys, context.broker, context.group, context.streams)
-        client = self._client = self._connect(self.settings, name)
+        client = self._client = self._client or self._connect(self.settings, name)
         retries = Retries(context.monotonic, self.settings.retry_timeout.total_seconds())
         table = Table(client, name, self.settings)
         table.open()

@@ -71,7 +71,8 @@ def kafka_server() -> Iterator[KafkaServer]:
 
     with contextlib.ExitStack() as stack:
         with _needed():
-            server = stack.enter_context(KafkaServer())
+            # Nobody kills it, so it need not be quick to be given up: on a busy machine a broker may be silent for seconds.
+            server = stack.enter_context(KafkaServer(broker_session_timeout_ms=18000, broker_heartbeat_interval_ms=500))
         yield server
 
 

@@ -1,0 +1,68 @@
+"""First contact: what an app needs is asked again for a while if it cannot be reached yet. Runs on the control thread.
+
+A worker and its broker often start together, or the store is just being restarted; a process that ended at once would leave the waiting
+to whoever starts it. What is wrong for good (a name, a right, a setting) ends the start at once all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from streamkit.engine.runtime import Runtime, Signal
+from streamkit.errors import BrokerError, StoreNotReadyError, StoreThrottledError, StoreUnavailableError, StreamkitError
+
+__all__ = ["NotStartedError", "Starting"]
+
+T = TypeVar("T")
+
+RETRY_SECONDS = 0.5
+MAX_RETRY_SECONDS = 5.0
+
+
+class NotStartedError(Exception):
+    """Told to stop before everything had answered."""
+
+
+class Starting:
+    """Of one app; `seconds` for all its questions together, from now on. `signal` is set when `is_over` may have become true."""
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        seconds: float,
+        signal: Signal,
+        is_over: Callable[[], bool],
+        report: Callable[[str, BaseException], None],
+    ) -> None:
+        self._runtime = runtime
+        self._until = runtime.monotonic() + seconds
+        self._signal = signal
+        self._is_over = is_over
+        self._report = report
+
+    async def reach(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` answers. While it raises what may pass it is asked again, until START_TIMEOUT is over: then that is raised.
+
+        Raises NotStartedError if the app is told to stop meanwhile.
+        """
+        failures = 0
+        while not self._is_over():
+            try:
+                return await ask()
+            except StreamkitError as error:
+                if not _may_pass(error) or self._runtime.monotonic() >= self._until:
+                    raise
+                failures += 1
+                if failures == 1:
+                    self._report(f"cannot start yet, {what} is asked again for {self._until - self._runtime.monotonic():.0f}s", error)
+            delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10)) * (0.5 + self._runtime.random() / 2)
+            await self._signal.wait(min(delay, max(0.0, self._until - self._runtime.monotonic())))
+        raise NotStartedError(what)
+
+
+def _may_pass(error: StreamkitError) -> bool:
+    """Whether the same question may be answered later without anybody's help."""
+    if isinstance(error, BrokerError):
+        return error.retryable
+    return isinstance(error, StoreUnavailableError | StoreThrottledError | StoreNotReadyError)
