@@ -129,7 +129,7 @@ class Story:
         now = {(one.shard, one.place.sequence) for one in deliveries()}
         return earlier | now >= {(partition, number) for partition in PARTITIONS for number in range(self.written)}
 
-    def until(self, condition: Callable[[], bool], what: str, said: Callable[[], str] = str, seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], bool], what: str, said: Callable[[], str] = str, seconds: float = 90) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s\n{said()}"

@@ -21,7 +21,7 @@ from streamkit.plugin import AdapterContext, Budget, CaughtUp, Failed, Lost, Rea
 
 T = TypeVar("T")
 BUDGET = Budget(max_records=1000, max_bytes=8 << 20, max_wait_seconds=0.05)
-SECONDS = 30.0
+SECONDS = 90.0
 
 
 class LiveContext(AdapterContext):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 BUDGET = Budget(max_records=1000, max_bytes=1 << 20, max_wait_seconds=0.05)
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 90.0
 
 
 class Context(AdapterContext):

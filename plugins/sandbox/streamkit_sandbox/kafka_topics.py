@@ -11,7 +11,7 @@ from streamkit_sandbox.kafka_settings import overriding
 
 __all__ = ["create_topic"]
 
-_TIMEOUT_SECONDS = 30.0
+_TIMEOUT_SECONDS = 60.0
 
 
 def create_topic(bootstrap_servers: str, partitions: int, config: Mapping[str, str | int | bool], name: str | None = None) -> str:

@@ -29,7 +29,7 @@ __all__ = ["PEERS", "AioPeer", "Figures", "Got", "JavaScriptPeer", "Outgoing", "
 
 T = TypeVar("T")
 GROUP = "$Default"
-TAKE_SECONDS = 15.0
+TAKE_SECONDS = 45.0
 NO_RETRY: Mapping[str, Any] = {"retry_total": 0, "auth_timeout": 10, "logging_enable": False}
 
 

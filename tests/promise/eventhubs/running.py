@@ -20,8 +20,6 @@ class EventHubsPlace(Place):
 
     refusal = Fault(Kind.ERROR, status=503)
     short_lease = "2s"
-    take_over_seconds = 3.0
-    """A connection, a token and a link more than on Kinesis."""
 
     def __init__(self, server: EventHubsServer, store: Mapping[str, str], hub: str, folder: Path, seen: ContainerClient) -> None:
         """`store`: what a worker is told of Blob Storage; `seen`: the same container, without what may stand in front of it."""

@@ -22,7 +22,6 @@ class KinesisPlace(Place):
 
     refusal = Fault(Kind.THROTTLE)
     short_lease = "1s"
-    take_over_seconds = 2.0
     latest_margin_seconds = 2.0
     """docs/brokers/kinesis.md: what must not come is older, by the time that a process takes to start."""
 

@@ -24,7 +24,7 @@ from tests.promise.kcl.hand_over import Delivery, Place
 __all__ = ["PEERS", "Place", "Processor", "Row", "Site", "rows_of"]
 
 INTERVAL_SECONDS = 0.5
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 SCRIPT = Path(__file__).with_name("processor.py")
 
 

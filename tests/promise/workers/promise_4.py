@@ -12,6 +12,8 @@ __all__ = [
 PARTITIONS = 6
 WORKERS = ("one", "two", "three")
 FAILOVER_SECONDS = 10.0
+SLACK_SECONDS = 4.0
+"""For a busy machine. On a quiet one it takes one or two seconds after SIGTERM, and as many beyond the lease after SIGKILL."""
 """STREAMKIT_LEASE_DURATION, as it is by default."""
 
 
@@ -42,8 +44,8 @@ def test_others_take_over_soon_after_sigterm_and_after_kill_9(place: MakePlace) 
         writer.end()
     here.until(lambda: set(here.names()) >= set(writer.written), "nothing is lost")
     print(f"taken over {after_sigterm:.2f} s after SIGTERM, {after_kill:.2f} s after SIGKILL")
-    assert after_sigterm <= here.take_over_seconds
-    assert after_kill <= FAILOVER_SECONDS + here.take_over_seconds
+    assert after_sigterm <= FAILOVER_SECONDS - SLACK_SECONDS, "it was given back: nobody had to wait until it is over"
+    assert after_kill <= FAILOVER_SECONDS + SLACK_SECONDS
 
 
 def test_a_frozen_worker_cannot_save_afterwards_and_its_successor_is_not_disturbed(place: MakePlace) -> None:

@@ -65,8 +65,6 @@ class Place(ABC):
     """What a proxy in front of the store does, so that it is too busy for everybody."""
     short_lease: str
     """A lease that is soon over, and long enough for a few requests on a busy machine."""
-    take_over_seconds: float
-    """From SIGTERM to the first record that somebody else is given."""
     latest_margin_seconds: float = 0.0
     """How far before the start LATEST reaches back."""
 

@@ -38,7 +38,7 @@ from streamkit import Context, Record, Reject, record_processor
 def handle(record: Record, context: Context) -> Reject:
     return Reject("not wanted")
 """
-AFTER_SECONDS = 30.0
+AFTER_SECONDS = 60.0
 """Far above what a start takes here (three seconds), and far below for ever."""
 
 

@@ -43,7 +43,7 @@ class EventProcessor(ABC):
         self.close()
 
     @abstractmethod
-    def wait(self, count: int, seconds: float = 20.0) -> bool:
+    def wait(self, count: int, seconds: float = 60.0) -> bool:
         """Whether it had `count` events in that time."""
 
     @abstractmethod
@@ -88,7 +88,7 @@ class PythonProcessor(EventProcessor):
             with suppress(asyncio.CancelledError):
                 await reading
 
-    def wait(self, count: int, seconds: float = 20.0) -> bool:
+    def wait(self, count: int, seconds: float = 60.0) -> bool:
         return waited(lambda: len(self.got) >= count, seconds)
 
     def close(self) -> None:
@@ -117,7 +117,7 @@ class JavaScriptProcessor(EventProcessor):
             },
         )
 
-    def wait(self, count: int, seconds: float = 20.0) -> bool:
+    def wait(self, count: int, seconds: float = 60.0) -> bool:
         assert self._client is not None
         taken = self._client.take(self._number, count - len(self.got), seconds) if count > len(self.got) else {"events": ()}
         self.got += [(event["partition"], body_of(event)) for event in taken["events"]]
@@ -159,7 +159,7 @@ def blobs(azurite_server: AzuriteServer, blob_container: str) -> Iterator[Contai
         yield client
 
 
-def waited(done: Callable[[], bool], seconds: float = 20.0) -> bool:
+def waited(done: Callable[[], bool], seconds: float = 60.0) -> bool:
     deadline = time.monotonic() + seconds
     while not done():
         if time.monotonic() > deadline:

@@ -31,7 +31,7 @@ sys.stdin.readline()
 """
 
 
-def ended(pidfd: int, seconds: float = 10.0) -> bool:
+def ended(pidfd: int, seconds: float = 30.0) -> bool:
     return bool(select.select([pidfd], [], [], seconds)[0])
 
 
