@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from streamkit.engine.delivery.dead_letter import DeadLetters
+from streamkit.engine.discovery import Discovery
+from streamkit.engine.parts import Parts
 from streamkit.engine.runtime import Runtime, Signal
 from streamkit.errors import BrokerError, StoreNotReadyError, StoreThrottledError, StoreUnavailableError, StreamkitError
+from streamkit.model import Partition, Position
 
-__all__ = ["NotStartedError", "Starting"]
+__all__ = ["NotStartedError", "Starting", "first_contact"]
 
 T = TypeVar("T")
 
@@ -66,3 +70,23 @@ def _may_pass(error: StreamkitError) -> bool:
     if isinstance(error, BrokerError):
         return error.retryable
     return isinstance(error, StoreUnavailableError | StoreThrottledError | StoreNotReadyError)
+
+
+async def first_contact(
+    parts: Parts, runtime: Runtime, starting: Starting, discovery: Discovery, dead_letters: DeadLetters | None
+) -> dict[Partition, Position | None]:
+    """Open everything, and ask what there is. The newest position of each partition, if that is where to stop."""
+    io, reach = runtime.io, starting.reach
+    broker, store, target = parts.broker, parts.store_adapter, parts.dead_letter
+    await reach("the broker", lambda: io.call("open-broker", broker.open()))
+    if store is not None:
+        await reach("the store", lambda: io.call("open-store", store.open()))
+    if target is not None:
+        await reach("the dead-letter target", lambda: io.call("open-dead-letter", target.open()))
+    if dead_letters is not None:
+        await reach("the dead-letter target", dead_letters.check)
+    await reach("the broker", discovery.refresh)
+    if parts.settings.stop.kind != "at_end":
+        return {}
+    known = list(discovery.known.values())
+    return dict(zip(known, await reach("the broker", lambda: io.call("tips", broker.tips(known))), strict=True))

@@ -20,7 +20,7 @@ from streamkit.engine.parts import Parts
 from streamkit.engine.reading import Reading
 from streamkit.engine.requests import Requests
 from streamkit.engine.runtime import Runtime
-from streamkit.engine.starting import NotStartedError, Starting
+from streamkit.engine.starting import NotStartedError, Starting, first_contact
 from streamkit.engine.status import PartitionStatus
 from streamkit.engine.stopping import StopWatch
 from streamkit.errors import ConfigurationError, StreamkitError
@@ -129,8 +129,10 @@ class Supervisor:
             raise drain_timed_out(seconds, unfinished, self._checkpointer.unsaved(unfinished))
 
     async def _open(self) -> None:
-        runtime = self._runtime
-        tips = await self._first_contact()
+        runtime, told = self._runtime, self._parts.observer.on_problem
+        seconds = self._parts.settings.start_timeout.total_seconds()
+        starting = Starting(runtime, seconds, self._signal, lambda: self._stopping, told)
+        tips = await first_contact(self._parts, runtime, starting, self._discovery, self._dead_letters())
         self._assemble()
         self._watch = StopWatch(self._house, self._assignments, tips, self._ownership)
         carrier = self._reading_carrier
@@ -141,25 +143,6 @@ class Supervisor:
         runtime.control.spawn("watchdog", self.health.watchdog.run(), self._task_ended)
         runtime.control.spawn("requests", self._house.requests.run(), self._task_ended)
         self._ownership.begin(list(self._discovery.known.values()))
-
-    async def _first_contact(self) -> dict[Partition, Position | None]:
-        """Open everything, and ask what there is. The newest position of each partition, if that is where to stop."""
-        parts, io = self._parts, self._runtime.io
-        broker, store, target = parts.broker, parts.store_adapter, parts.dead_letter
-        seconds = parts.settings.start_timeout.total_seconds()
-        reach = Starting(self._runtime, seconds, self._signal, lambda: self._stopping, parts.observer.on_problem).reach
-        await reach("the broker", lambda: io.call("open-broker", broker.open()))
-        if store is not None:
-            await reach("the store", lambda: io.call("open-store", store.open()))
-        if target is not None:
-            await reach("the dead-letter target", lambda: io.call("open-dead-letter", target.open()))
-        if (dead_letters := self._dead_letters()) is not None:
-            await reach("the dead-letter target", dead_letters.check)
-        await reach("the broker", self._discovery.refresh)
-        if parts.settings.stop.kind != "at_end":
-            return {}
-        known = list(self._discovery.known.values())
-        return dict(zip(known, await reach("the broker", lambda: io.call("tips", broker.tips(known))), strict=True))
 
     def _assemble(self) -> None:
         """The parts that live as long as the app does."""

@@ -37,6 +37,7 @@ EXPORT = "tests/unit/telemetry/test_export.py::"
 AFTER = "tests/unit/engine/delivery/test_after_a_checkpoint.py::"
 READING = "tests/unit/engine/test_reading.py::"
 TAKEN_OVER = "tests/unit/engine/test_taken_over.py::"
+STARTING = "tests/unit/engine/test_starting.py::"
 
 ASSIGNMENT = "engine/assignment.py"
 CLAIMING = "engine/claiming.py"
@@ -1852,5 +1853,41 @@ MUTANTS = (
         "        self._is_reading = True\n",
         "",
         (EIGHT + "test_a_partition_that_does_not_exist_refuses_to_start_and_leaves_nothing_running",),
+    ),
+    # -- starting
+    Mutant(
+        "a broker that comes late is waited for",
+        "engine/starting.py",
+        "if not _may_pass(error) or ",
+        "if True or ",
+        (STARTING + "test_a_broker_that_comes_late_is_waited_for",),
+    ),
+    Mutant(
+        "the waiting for a broker ends",
+        "engine/starting.py",
+        "self._runtime.monotonic() >= self._until:",
+        "False:",
+        (STARTING + "test_the_waiting_ends_and_what_stood_in_the_way_is_raised",),
+    ),
+    Mutant(
+        "what is wrong for good ends the start at once",
+        "engine/starting.py",
+        "if not _may_pass(error) or ",
+        "if ",
+        (STARTING + "test_what_is_wrong_for_good_ends_the_start_at_once",),
+    ),
+    Mutant(
+        "who is told to stop while it waits for a broker ends in order",
+        "engine/starting.py",
+        "while not self._is_over():",
+        "while True:",
+        (STARTING + "test_who_is_told_to_stop_while_it_waits_ends_in_order",),
+    ),
+    Mutant(
+        "a command outlasts a broker that stumbles",
+        "cli/reading.py",
+        "if not error.retryable or now()",
+        "if True or now()",
+        ("tests/unit/cli/test_reading.py::test_a_broker_that_comes_back_is_read_to_the_end",),
     ),
 )
