@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from streamkit.engine.checkpoint.checkpointer import Checkpointer, StoreCalls
@@ -11,12 +11,13 @@ from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.delivery.messages import Limits
 from streamkit.engine.delivery.retry import RetryPolicy
 from streamkit.engine.delivery.turn import Turn
+from streamkit.engine.gathering import Gathering
 from streamkit.engine.instrumentation import Instrumentation
 from streamkit.engine.reading import Reading
 from streamkit.engine.requests import Requests
 from streamkit.engine.runtime import Runtime
-from streamkit.model import Capabilities, Partition
-from streamkit.plugin import Broker, Observer
+from streamkit.model import Capabilities, Checkpoint, Partition
+from streamkit.plugin import Broker, Grant, Observer
 from streamkit.settings import Settings
 
 __all__ = ["House", "limits_of", "poll_records"]
@@ -52,9 +53,18 @@ class House:
     instrumentation: Instrumentation | None = None
     """What measures and traces; None: nothing does."""
     turn: Turn = field(init=False)
+    listing: Gathering[None, Sequence[Checkpoint]] = field(init=False)
+    """All checkpoints, as `store.list` has them now."""
+    first_saves: Gathering[tuple[Checkpoint, Grant], Grant | Exception] = field(init=False)
+    """What is saved before the first record of a partition is read: `store.save`, for all that begin together."""
 
     def __post_init__(self) -> None:
         self.turn = Turn(self.runtime)
+        self.listing = Gathering(self.runtime, "list", self._list)
+        self.first_saves = Gathering(self.runtime, "first-saves", self.store.save)
+
+    async def _list(self, asked: Sequence[None]) -> Sequence[Sequence[Checkpoint]]:
+        return [await self.store.list()] * len(asked)
 
 
 def limits_of(settings: Settings, code: Code) -> Limits:

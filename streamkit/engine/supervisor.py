@@ -24,7 +24,7 @@ from streamkit.engine.starting import NotStartedError, Starting, first_contact
 from streamkit.engine.status import PartitionStatus
 from streamkit.engine.stopping import StopWatch
 from streamkit.errors import ConfigurationError, StreamkitError
-from streamkit.model import Partition, Position
+from streamkit.model import Partition
 from streamkit.plugin import CheckpointStore, Event, Failed, GroupBroker, Lost, Reader
 
 __all__ = ["Parts", "Supervisor"]

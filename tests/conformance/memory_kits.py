@@ -18,6 +18,7 @@ __all__ = ["MemoryKit", "MemoryStoreKit", "SplittingKit"]
 class MemoryKit(BrokerKit):
     name = "memory"
     patience_seconds = 5.0
+    leave_seconds = 0.5
 
     def __init__(self, shape: Shape) -> None:
         self.settings = MemorySettings(name=f"kit-{uuid.uuid4().hex}", shape=shape, auto_create=False, session_timeout=timedelta(seconds=1))

@@ -10,12 +10,19 @@ from collections.abc import Iterator
 import pytest
 
 from streamkit.testing.simulation import Report, World, simulate, subject_of
+from streamkit.testing.simulation.plan import Plan
 from streamkit.testing.simulation.run import MIN_CHANGES, planned
 from tests.simulation.processors import ALL
 
 SEEDS = 8
-DOUBTED = 12277135
-"""A life in which five owners die without progress: their partition halts, until its checkpoint is set."""
+DOUBTED = """\
+streamkit simulation 1
+seed=1 ownership=group shape=kafka own_store=yes partitions=1 changes=3
+max_batch=3 max_wait=0 max_in_flight=20 checkpoint_interval=600ms retry_attempts=2
+0.000 write 10
+0.000 handler hangs 8.0 30 *
+""" + "".join(f"{2 * n:.3f} join w{n}\n{2 * n + 1.9:.3f} crash w{n}\n" for n in range(7))
+"""Seven owners die without progress, and nobody knows of what: their partition halts, until its checkpoint is set."""
 FRESH = 6
 HAPPENED = ("crashed", "draining", "stalled", "lost", "revoked", "ended", "split", "merge", "forced", "halted", "recovered")
 FOUND = ("repeats", "futures", "beside another", "not checkpointed: FencedError", "drain timeout", "skip", "dead_letter", "park")
@@ -49,8 +56,7 @@ def test_every_kind_of_trouble_was_met_and_partitions_changed_hands(report: Repo
 
 
 def test_a_partition_that_halts_for_its_owners_sake_goes_on_when_its_checkpoint_is_set() -> None:
-    subject = subject_of(ALL["keyed_processor"])
-    ledger = World(planned(DOUBTED, subject), subject).live()
+    ledger = World(Plan.from_text(DOUBTED), subject_of(ALL["record_def"])).live()
     assert ledger.counts["set"] == 1
     assert ledger.counts["halted"]
 

@@ -44,8 +44,27 @@ class GroupOffsets(CheckpointStore):
         if assignment is None:
             raise FencedError(f"{partition} cannot be claimed: the group has taken it back", held=epoch)
         generation = self.generation()
-        [found] = self._committed([key_of(partition)])
+        if assignment.committed is None:
+            self._look_up(partition)
+        found, assignment.committed = assignment.committed, None
+        assert found is not None
         return Claim(checkpoint_of(partition, found, owner, generation), Grant(assignment.serial), generation)
+
+    def _look_up(self, partition: Partition) -> None:
+        """What is committed of it, and of all others that have not been claimed yet: a group gives hundreds at once.
+
+        Nobody else can commit for what is ours, and we do not before it is claimed, so it stays true as long as the assignment.
+        """
+        mine, assignments = key_of(partition), self._core.assignments
+        keys = [mine, *(key for key, one in assignments.items() if not one.is_claimed and key != mine)]
+        try:
+            found = self._committed(keys)
+        except StreamkitError:
+            if len(keys) == 1:
+                raise
+            keys, found = [mine], self._committed([mine])  # what is wrong with another one holds nobody up
+        for key, committed in zip(keys, found, strict=True):
+            assignments[key].committed, assignments[key].is_claimed = committed, True
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
         answers: list[Grant | Exception | None] = []

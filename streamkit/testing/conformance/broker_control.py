@@ -28,15 +28,21 @@ async def witnessed(bench: BrokerBench, lane: Lane, witness: Partition, first: i
 
 @rule("B50", "a paused partition returns nothing", declares=("static",))
 async def pauses(bench: BrokerBench) -> None:
-    """Promise 6: memory is bounded because what is behind is paused. The others go on."""
-    partition, witness = await bench.partitions(2)
+    """Promise 6: memory is bounded because what is behind is paused. The others go on. One that is paused before its first record
+    returns none."""
+    partition, witness, early = await bench.partitions(3)
     await bench.write(partition, numbered(5))
-    lane = await bench.reading(partition, witness)
+    await bench.write(early, numbered(5))
+    lane = await bench.reading(partition, witness, early)
+    await lane.pause(early)
     await lane.read(partition, 5)
     await lane.pause(partition)
     await bench.write(partition, numbered(5, first=5))
     await witnessed(bench, lane, witness, 100)
     assert len(lane.values(partition)) == 5, "records of a paused partition"
+    assert lane.values(early) == [], "records of one that was paused at once"
+    await lane.resume(early)
+    assert await lane.read(early, 5) == numbered(5)
 
 
 @rule("B51", "a resumed partition goes on where it was: nothing is lost and nothing comes twice", declares=("static",))
@@ -45,6 +51,13 @@ async def resumes(bench: BrokerBench) -> None:
     partition, witness = await bench.partitions(2)
     written = await bench.write(partition, numbered(40))
     lane = await bench.reading(partition, witness)
+    await nothing_lost_by_pauses(bench, lane, partition, witness, written)
+
+
+async def nothing_lost_by_pauses(
+    bench: BrokerBench, lane: Lane, partition: Partition, witness: Partition, written: list[bytes | None]
+) -> None:
+    """Pause and resume a partition of which `written` is there, and nothing has come yet."""
     small = Budget(max_records=3, max_bytes=BUDGET.max_bytes, max_wait_seconds=BUDGET.max_wait_seconds)
     await lane.read(partition, 3, small)
     for round_ in range(3):
@@ -63,11 +76,16 @@ async def removes(bench: BrokerBench) -> None:
     await bench.write(partition, numbered(50))
     lane = await bench.reading(partition, witness)
     await lane.until(lambda: lane.values(partition), "a first record", Budget(5, 1 << 20, 0.05))
+    await not_after_remove(bench, lane, partition, witness)
+
+
+async def not_after_remove(bench: BrokerBench, lane: Lane, partition: Partition, witness: Partition) -> None:
+    """Remove a partition, and look that nothing more comes of it."""
     await lane.remove(partition)
     had = len(lane.values(partition))
     said = len(lane.events)
     await bench.write(partition, numbered(5, first=50))
-    await witnessed(bench, lane, witness, 100)
+    await witnessed(bench, lane, witness, 200)
     assert len(lane.values(partition)) == had, "records of a removed partition"
     late = [event for event in lane.events[said:] if getattr(event, "partition", None) == partition]
     assert late == [], "nothing else is said of it either"
@@ -119,11 +137,13 @@ async def keeps_to_records(bench: BrokerBench) -> None:
 
 @rule("B56", "one record is always admitted, however small the budget of bytes", declares=("static",))
 async def admits_one(bench: BrokerBench) -> None:
-    """A record larger than the whole budget must come all the same, alone, or the partition would stand still for ever."""
-    partition = await bench.partition()
-    written = await bench.write(partition, [b"%d" % number + b"x" * 2000 for number in range(5)])
-    lane = await bench.reading(partition)
-    assert await lane.read(partition, 5, Budget(max_records=100, max_bytes=100, max_wait_seconds=0.05)) == written
+    """A record larger than the whole budget must come all the same, alone, or the partition would stand still for ever. One of all
+    partitions together, and each has its turn."""
+    partitions = await bench.partitions(2)
+    written = [await bench.write(partition, [b"%d" % number + b"x" * 2000 for number in range(5)]) for partition in partitions]
+    lane = await bench.reading(*partitions)
+    for partition, values in zip(partitions, written, strict=True):
+        assert await lane.read(partition, 5, Budget(max_records=100, max_bytes=100, max_wait_seconds=0.05)) == values
     sizes = [sum(len(event) for event in events if isinstance(event, Batch)) for events in lane.polls]
     assert max(sizes) == 1, "each is larger than the budget, so each comes alone"
 

@@ -29,7 +29,7 @@ async def ended_partition(bench: BrokerBench) -> tuple[Partition, list[bytes | N
 )
 async def says_the_end(bench: BrokerBench) -> None:
     """Promise 3: children start after all of their parents have ended. An end that is said too early loses the rest; one without its
-    children leaves them to be found later, or never."""
+    children leaves them to be found later, or never. Said as well to whoever begins behind the last record."""
     partition, written = await ended_partition(bench)
     lane = await bench.reading(partition)
     await lane.until(lane.ended, "the end is said")
@@ -43,6 +43,9 @@ async def says_the_end(bench: BrokerBench) -> None:
     for _ in range(3):
         await lane.poll()
     assert len(lane.ended()) == 1
+    finished = await bench.reading(partition, start=StartPosition.after(lane.records(partition)[-1].position))
+    await finished.until(finished.ended, "the end is said to one that has nothing to read")
+    assert finished.values(partition) == []
 
 
 @rule("B71", "children name their parents, and have what was written after the end", declares=("static", "lineage"), kit=("end",))

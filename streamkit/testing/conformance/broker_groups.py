@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Partition, StartPosition
+from streamkit.plugin import Grant
 from streamkit.testing.conformance.broker_bench import BrokerBench, numbered
+from streamkit.testing.conformance.broker_control import not_after_remove, nothing_lost_by_pauses, witnessed
 from streamkit.testing.conformance.member import Member, joined, settle
 from streamkit.testing.conformance.rule import Rule
 
 rule = Rule[BrokerBench].of
+
+_DRAIN_SECONDS = 0.3
+_EXTRA_POLLS = 5
 
 
 def new_group() -> str:
@@ -34,15 +41,33 @@ async def alone(bench: BrokerBench, partitions: Sequence[Partition], group: str)
     return member
 
 
-async def shared(bench: BrokerBench, partitions: Sequence[Partition]) -> tuple[Member, Member]:
+async def waiting(bench: BrokerBench, partitions: Sequence[Partition]) -> Member:
+    """A member that owns all of them and has added none."""
+    member = await joined(bench, partitions[0].stream, new_group(), "a", adds=False)
+    await settle(lambda: set(member.owned) == set(partitions), "a lone member owns everything", member)
+    return member
+
+
+async def shared(bench: BrokerBench, partitions: Sequence[Partition], drain_seconds: float = 0.0) -> tuple[Member, Member]:
     """Two members, of which the first had everything before the second came."""
     group = new_group()
     first = await alone(bench, partitions, group)
+    first.drain_seconds = drain_seconds
     second = await joined(bench, partitions[0].stream, group, "b")
     await settle(
         lambda: second.owned and len(first.owned) + len(second.owned) == len(partitions), "the partitions are shared", first, second
     )
     return first, second
+
+
+async def refuses(member: Member, old: Mapping[Partition, Grant | None], whose: str) -> None:
+    """Nothing is saved with these grants."""
+    for partition, grant in old.items():
+        checkpoint = member.at(partition)
+        assert grant is not None
+        assert checkpoint is not None
+        (answer,) = await member.lane.run(member.store.save([(checkpoint, grant)]))
+        assert isinstance(answer, FencedError), f"{partition} {whose}, and the save was answered with {answer!r}"
 
 
 @rule("B07", "a revoked partition receives no further records", declares=("group",))
@@ -73,19 +98,27 @@ async def one_owner(bench: BrokerBench) -> None:
 
 @rule("B09", "a member that leaves makes room at once", declares=("group",))
 async def leaves(bench: BrokerBench) -> None:
-    """A rolling restart waits for nobody's session to run out."""
+    """A rolling restart waits for nobody's session to run out: the kit's `leave_seconds` are less. Whoever leaves has given back already,
+    and is asked for nothing more."""
     partitions = await bench.stream(4)
     first, second = await shared(bench, partitions)
+    asked = len(first.revoked)
     await first.leave()
+    left = time.monotonic()
+    assert len(first.revoked) == asked, "whoever leaves is not asked to give back"
     await settle(lambda: set(second.owned) == set(partitions), "the other one takes over", second)
+    assert time.monotonic() - left < bench.kit.leave_seconds, "so long the others waited for what was left to them"
     more = await written(bench, partitions, 3, first=500)
     await settle(lambda: second.values() >= more, "and reads on", second)
 
 
 @rule("B10", "a revoke has time, and `done` may be called twice", declares=("group",))
 async def revokes_with_a_deadline(bench: BrokerBench) -> None:
-    """The engine drains, flushes and saves before it gives a partition back; afterwards it may learn of the end twice."""
-    first, _ = await shared(bench, await bench.stream(4))
+    """The engine drains, flushes and saves before it gives a partition back, and until then nobody else is given it; afterwards it may
+    learn of the end twice."""
+    first, second = await shared(bench, await bench.stream(4), _DRAIN_SECONDS)
+    for partition in second.owned:
+        assert second.given_at[partition] >= first.given_back_at[partition], f"{partition} was given away while it was still drained"
     for revoked in first.revoked:
         assert revoked.partitions
         assert revoked.deadline_seconds > 0
@@ -118,18 +151,14 @@ async def fenced(bench: BrokerBench) -> None:
     partition, so the adapter has to look."""
     first, second = await shared(bench, await bench.stream(4))
     assert first.membership.checkpoints is not None, "fencing is declared, and the group has no store"
-    for partition in second.owned:
-        grant, checkpoint = first.old[partition], first.at(partition)
-        assert grant is not None
-        assert checkpoint is not None
-        (answer,) = await first.lane.run(first.store.save([(checkpoint, grant)]))
-        assert isinstance(answer, FencedError), f"{partition} is another member's, and the save was answered with {answer!r}"
+    await refuses(first, {partition: first.old[partition] for partition in second.owned}, "is another member's")
 
 
 @rule("B13", "a member that falls silent loses its partitions, and is told", declares=("group",))
 async def falls_silent(bench: BrokerBench) -> None:
     """A worker that hangs must not hold up its partitions for ever; when it wakes up, it must learn that they are not its own any more
-    before it saves anything. The kit sets a short session."""
+    before it saves anything. Where fencing is declared, the grants of before stay refused, also for what it is given again. The kit
+    sets a short session."""
     partitions = await bench.stream(4)
     first, second = await shared(bench, partitions)
     await settle(lambda: set(second.owned) == set(partitions), "the silent one's partitions go to the other", second)
@@ -137,16 +166,25 @@ async def falls_silent(bench: BrokerBench) -> None:
     await settle(lambda: not first.owned, "the silent one learns of it", first)
     assert first.stray == []
     assert all(len(first.lane.records(p)) == before[p] for p in partitions if p in second.owned), "records of what it has lost"
+    if first.membership.checkpoints is None or not (await bench.capabilities()).fencing:
+        return
+    old = dict(first.old)
+    await refuses(first, old, "was lost")
+    await settle(lambda: first.owned and len(first.owned) + len(second.owned) == len(partitions), "it has a share again", first, second)
+    await refuses(first, old, "was lost, whoever has it now")
 
 
-@rule("B14", "a group's checkpoint comes back with its metadata", declares=("group", "metadata_characters"))
+@rule("B14", "a group's checkpoint comes back with its metadata", declares=("group",))
 async def keeps_metadata(bench: BrokerBench) -> None:
-    """`context.checkpoint(metadata=…)` is for the next owner. As many characters as are declared, of any alphabet."""
+    """`context.checkpoint(metadata=…)` is for the next owner, who goes on behind it. As many characters as the group's store declares, of
+    any alphabet. Only where the group keeps its own checkpoints."""
     partition = await bench.partition()
     group = new_group()
     first = await alone(bench, [partition], group)
-    text = "é日😀"
-    metadata = text * (first.store.capabilities.metadata_characters // len(text))
+    if first.membership.checkpoints is None:
+        return
+    most = first.store.capabilities.metadata_characters
+    metadata = ("é日😀" + "日" * (most - 4))[:most]  # where characters are counted in UTF-16, one of these is two
     (answer,) = await first.lane.run(first.save([partition], metadata))
     assert not isinstance(answer, Exception), answer
     await first.lane.run(first.membership.remove([partition]))
@@ -157,6 +195,9 @@ async def keeps_metadata(bench: BrokerBench) -> None:
     found = second.found[partition]
     assert isinstance(found, Checkpoint)
     assert (found.at, found.metadata) == (StartPosition.after(first.done[partition]), metadata)
+    later = await written(bench, [partition], 3, first=100)
+    await settle(lambda: second.values() >= later, "what comes later is read", second)
+    assert second.values() == later, "and nothing that was done"
 
 
 @rule("B15", "what the group's store lists are the checkpoints that were saved", declares=("group", "fencing"))
@@ -167,3 +208,46 @@ async def lists(bench: BrokerBench) -> None:
     assert all(not isinstance(answer, Exception) for answer in await member.lane.run(member.save(partitions)))
     listed = {one.partition: one.at for one in await member.lane.run(member.store.list())}
     assert listed == {partition: StartPosition.after(member.done[partition]) for partition in partitions}
+
+
+@rule("B17", "a member reads nothing before `add`, and then from exactly there", declares=("group",))
+async def begins_where_added(bench: BrokerBench) -> None:
+    """The engine claims what it is given, and resolves a start, before it adds. A member that reads at once begins where nobody has
+    said; and one that is added again goes on from our own position."""
+    partitions = await bench.stream(2)
+    partition, other = partitions
+    values = await bench.write(partition, numbered(10))
+    await written(bench, [other], 10, first=100)
+    member = await waiting(bench, partitions)
+    for _ in range(_EXTRA_POLLS):
+        await member.poll()
+    assert member.lane.batches() == [], "records of what was not added"
+    await member.lane.add(partition)
+    assert await member.lane.read(partition, 10) == values
+    done = member.lane.records(partition)[3]
+    await member.lane.pause(partition)
+    await member.lane.remove(partition)
+    member.lane.events.clear()
+    await member.lane.add(partition, StartPosition.after(done.position))
+    assert await member.lane.read(partition, 6) == values[4:]
+    await asyncio.sleep(bench.kit.latest_seconds)
+    await member.lane.add(other, await bench.resolved(other, StartPosition.LATEST))
+    later = await bench.write(other, numbered(3, first=500))
+    assert await member.lane.read(other, 3) == later
+
+
+@rule("B18", "what a member is given is paused, resumed and removed as by any reader", declares=("group",))
+async def controlled(bench: BrokerBench) -> None:
+    """As B50, B51 and B52: a reader that a group deals out to is often another one than that which is told what to read."""
+    partitions = await bench.stream(2)
+    partition, witness = partitions
+    values = await bench.write(partition, numbered(40))
+    lane = (await waiting(bench, partitions)).lane
+    await lane.add(partition)
+    await lane.pause(partition)
+    await lane.add(witness)
+    await witnessed(bench, lane, witness, 1000)
+    assert lane.values(partition) == [], "records of a paused partition"
+    await lane.resume(partition)
+    await nothing_lost_by_pauses(bench, lane, partition, witness, values)
+    await not_after_remove(bench, lane, partition, witness)

@@ -104,11 +104,13 @@ async def after(bench: BrokerBench) -> None:
 
 @rule("B45", "`at_time` begins with the first record written then or later", declares=("static", "start_time"))
 async def at_time(bench: BrokerBench) -> None:
-    """`STREAMKIT_START=2026-03-01T12:00Z`. From before everything, from the middle, and from a time that no record has reached yet."""
+    """`STREAMKIT_START=2026-03-01T12:00Z`. From before everything, from the time of a record and from one between two, and from a time
+    that no record has reached yet."""
     partition, records = await spaced_records(bench)
     values = [record.value for record in records]
     middle = records[3].timestamp
-    for time, expected in ((middle - timedelta(hours=1), values), (middle, values[3:])):
+    between = records[2].timestamp + (middle - records[2].timestamp) / 2
+    for time, expected in ((middle - timedelta(hours=1), values), (middle, values[3:]), (between, values[3:])):
         resolved = await bench.resolved(partition, StartPosition.at_time(time))
         assert await read_from(bench, partition, resolved) == expected, f"from {time.isoformat()}"
     later = records[-1].timestamp + timedelta(seconds=max(bench.kit.spacing_seconds, 0.002) / 2)

@@ -8,15 +8,17 @@ from itertools import count
 from typing import Any
 
 from streamkit.errors import CheckpointError
-from streamkit.model import Position
+from streamkit.model import Lease, Position
 from streamkit.plugin import Claim, LeaseStore
 from streamkit.testing.conformance.kit import StoreKit
 from streamkit.testing.conformance.store_bench import after, opened_store, partition, save
 
-__all__ = ["ROLES", "STEPS", "Role"]
+__all__ = ["LEASES", "ROLES", "STEPS", "Role"]
 
 Role = Callable[[StoreKit, str, Callable[[], bool], Callable[[Any], None]], Coroutine[Any, Any, None]]
 
+LEASES = tuple(f"{number:02}" for number in range(12))
+"""Names of the leases that takers make and take."""
 STEPS = 20
 """How often a racer claims and saves in its last step."""
 
@@ -45,11 +47,14 @@ async def race(kit: StoreKit, worker: str, go: Callable[[], bool], say: Callable
 
 
 async def take(kit: StoreKit, worker: str, go: Callable[[], bool], say: Callable[[Any], None]) -> None:
-    """In each round everybody has seen the same listing and takes all of it, a few leases at a time in an order of its own. Says what
-    it has won: names and epochs."""
+    """Creates the leases; then in each round everybody has seen the same listing and takes all of it, a few leases at a time in an order
+    of its own. Says what it has won: names and epochs."""
     chance = random.Random(worker)
     async with opened_store(kit, worker=worker) as store:
         assert isinstance(store, LeaseStore)
+        go()
+        await store.create([Lease(partition(name)) for name in LEASES])
+        say("created")
         while go():
             leases = list(await store.leases())
             chance.shuffle(leases)

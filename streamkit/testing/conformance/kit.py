@@ -26,6 +26,8 @@ class BrokerKit(ABC):
     latest_seconds: float = 0.0
     """How much older than a moment a record must be for LATEST of that moment to pass it over; more than 0 where a broker keeps LATEST
     as a time."""
+    leave_seconds: float = 5.0
+    """How soon others have what a member of a group has left to them; less than the session that the kit sets."""
     spacing_seconds: float = 0.05
     """How far apart records must be written for `at_time` to tell them apart."""
     one_partition: bool = False

@@ -20,9 +20,11 @@ __all__ = ["Member", "joined", "settle"]
 class Member:
     """Made by `joined`. Everything is called from the rule's loop; `_serve` from inside a poll."""
 
-    def __init__(self, bench: BrokerBench, broker: Broker[Any], stream: str, group: str, worker: str) -> None:
+    def __init__(self, bench: BrokerBench, broker: Broker[Any], stream: str, group: str, worker: str, *, adds: bool) -> None:
         assert isinstance(broker, GroupBroker), f"{type(broker).__name__} declares group and is no GroupBroker"
         self.worker = worker
+        self.drain_seconds = 0.0
+        """How long it takes to give something back."""
         self.owned: dict[Partition, Grant | None] = {}
         """What it was given and has not had taken away; the grant is None where the group has no store of its own."""
         self.old: dict[Partition, Grant | None] = {}
@@ -39,6 +41,11 @@ class Member:
         """Batches of partitions that were not its own when they came."""
         self.refused: list[Exception] = []
         """What was answered when it saved what it gave back."""
+        self.given_at: dict[Partition, float] = {}
+        """When it was told that a partition is its own, by a monotonic clock."""
+        self.given_back_at: dict[Partition, float] = {}
+        """When it had saved what it was asked to give back, by the same clock."""
+        self._adds = adds
         self._bench = bench
         self._broker = broker
         self.membership = broker.join([stream], group, self._serve)
@@ -61,6 +68,7 @@ class Member:
                 await self._begin(partition)
         elif isinstance(event, Revoked):
             self.revoked.append(event)
+            await asyncio.sleep(self.drain_seconds)
             await self.lane.run(self._give_back(event.partitions))
             event.done()
         elif isinstance(event, Lost):
@@ -72,6 +80,7 @@ class Member:
             self.done[event.partition] = event.last
 
     async def _begin(self, partition: Partition) -> None:
+        self.given_at[partition] = time.monotonic()
         try:
             claim = await self._claim(partition)
             self.owned[partition] = claim.grant if claim is not None else None
@@ -79,7 +88,8 @@ class Member:
             known = self.found[partition]
             start = known.at if known is not None else await self._bench.resolved(partition, StartPosition.EARLIEST)
             self.starts[partition] = start
-            await self.lane.add(partition, start)
+            if self._adds:
+                await self.lane.add(partition, start)
         except FencedError:
             self._forget([partition])  # the group has taken it back meanwhile
         except BrokerError:
@@ -102,12 +112,14 @@ class Member:
 
     def _serve(self, revoked: Revoked) -> None:
         self.revoked.append(revoked)
+        time.sleep(self.drain_seconds)
         drive(self._give_back(revoked.partitions))
 
     async def _give_back(self, partitions: Sequence[Partition]) -> None:
         await self.membership.remove(partitions)
         answers = await self.save(partitions)
         self.refused += [answer for answer in answers if isinstance(answer, Exception)]
+        self.given_back_at.update(dict.fromkeys(partitions, time.monotonic()))
         self._forget(partitions)
 
     async def save(self, partitions: Sequence[Partition], metadata: str = "") -> Sequence[Grant | Exception]:
@@ -140,19 +152,30 @@ class Member:
         return {value for batch in self.lane.batches() for value in batch.values()}
 
 
-async def joined(bench: BrokerBench, stream: str, group: str, worker: str) -> Member:
-    """A new member with a broker of its own, as another process would have one; it leaves when the rule has ended."""
+async def joined(bench: BrokerBench, stream: str, group: str, worker: str, *, adds: bool = True) -> Member:
+    """A new member with a broker of its own, as another process would have one; it leaves when the rule has ended. What it is given it
+    adds, or leaves that to the rule."""
     broker = await bench.opened(bench.context(group=group, worker=worker, streams=[stream]))
     await bench.patiently(lambda: broker.discover([stream], StartPosition.EARLIEST))
-    member = Member(bench, broker, stream, group, worker)
+    member = Member(bench, broker, stream, group, worker, adds=adds)
     bench.at_end(member.leave)
     return member
 
 
 async def settle(condition: Callable[[], object], what: str, *members: Member) -> None:
-    """Poll all of these beside one another until `condition()` holds. Raises AssertionError."""
+    """Poll all of these beside one another, each at its own pace, until `condition()` holds. Raises AssertionError."""
     deadline = time.monotonic() + members[0].lane.patience_seconds
-    while not condition():
-        state = {member.worker: sorted(p.id for p in member.owned) for member in members}
-        assert time.monotonic() < deadline, f"{what}: not within {members[0].lane.patience_seconds:g} s; who owns what: {state}"
-        await asyncio.gather(*(member.poll() for member in members))
+
+    async def polls(member: Member) -> None:
+        while not condition():
+            state = {one.worker: sorted(p.id for p in one.owned) for one in members}
+            assert time.monotonic() < deadline, f"{what}: not within {members[0].lane.patience_seconds:g} s; who owns what: {state}"
+            await member.poll()
+            await asyncio.sleep(0)  # a poll that found something has not let the others have a turn
+
+    polling = [asyncio.ensure_future(polls(member)) for member in members]
+    try:
+        await asyncio.gather(*polling)
+    finally:
+        for one in polling:
+            one.cancel()

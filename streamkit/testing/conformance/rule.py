@@ -29,18 +29,20 @@ class Rule(Generic[B]):
     """Capabilities that must be declared; without them the rule says nothing."""
     kit: tuple[str, ...] = ()
     """Optional methods of the kit that it needs."""
+    unmade: bool = False
+    """For stores: the rule begins before anybody has opened one, so there is nothing yet that it would be kept in."""
 
     def __str__(self) -> str:
         return f"{self.id} {self.title}"
 
     @staticmethod
     def of(
-        id: str, title: str, *, declares: Sequence[str] = (), kit: Sequence[str] = ()
+        id: str, title: str, *, declares: Sequence[str] = (), kit: Sequence[str] = (), unmade: bool = False
     ) -> Callable[[Callable[[B], Awaitable[None]]], Rule[B]]:
         """Makes a rule of a coroutine function; its docstring is why."""
 
         def made(check: Callable[[B], Awaitable[None]]) -> Rule[B]:
-            return Rule(id, title, cleandoc(check.__doc__ or ""), check, tuple(declares), tuple(kit))
+            return Rule(id, title, cleandoc(check.__doc__ or ""), check, tuple(declares), tuple(kit), unmade)
 
         return made
 

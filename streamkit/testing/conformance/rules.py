@@ -91,8 +91,11 @@ async def _check(rule: Rule[Any], kit: BrokerKit | StoreKit) -> None:
                     await rule.check(broker_bench)
             else:
                 async with StoreBench(kit) as store_bench:
-                    await store_bench.open()
-                    _applies(rule, kit, store_bench.a.capabilities)
+                    if rule.unmade:
+                        _applies(rule, kit, (await store_bench.made()).capabilities)
+                    else:
+                        await store_bench.open()
+                        _applies(rule, kit, store_bench.a.capabilities)
                     await rule.check(store_bench)
     except TimeoutError as error:
         if not limit.expired():

@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager
 import pytest
 
 from streamkit.errors import FencedError
-from streamkit.model import Lease
+from streamkit.model import Capabilities, Lease
 from streamkit.plugin import Claim, Grant
 from streamkit.testing.conformance.contest import Contestant, in_processes, in_threads, process
+from streamkit.testing.conformance.contestants import LEASES
 from streamkit.testing.conformance.kit import StoreKit
 from streamkit.testing.conformance.rule import Rule
 from streamkit.testing.conformance.store_bench import StoreBench, after, partition
@@ -21,7 +22,6 @@ rule = Rule[StoreBench].of
 
 RIVALS = 3
 ROUNDS = 6
-LEASES = 12
 KILLED_LEASES = 4
 LIVES = 3
 MOST_SAVES = 40
@@ -29,8 +29,8 @@ MOST_SAVES = 40
 Many = Callable[[StoreKit, str, int], AbstractContextManager[Sequence[Contestant]]]
 
 
-def beyond_one_process(bench: StoreBench) -> None:
-    if bench.a.capabilities.scope == "process":
+def beyond_one_process(capabilities: Capabilities) -> None:
+    if capabilities.scope == "process":
         pytest.skip("its scope is one process")
 
 
@@ -72,11 +72,11 @@ async def threads_race(bench: StoreBench) -> None:
     await race(bench, in_threads)
 
 
-@rule("S41", "of several processes that claim at once exactly one can save", declares=("fencing",))
+@rule("S41", "of several processes that claim at once exactly one can save", declares=("fencing",), unmade=True)
 async def processes_race(bench: StoreBench) -> None:
     """As S40, for a scope of host or cluster: a lock of this process is not enough. They also open the store at the same moment, when
     nobody has made it yet."""
-    beyond_one_process(bench)
+    beyond_one_process((await bench.made()).capabilities)
     await race(bench, in_processes)
 
 
@@ -84,7 +84,7 @@ async def processes_race(bench: StoreBench) -> None:
 async def survives(bench: StoreBench) -> None:
     """Promise 1: a checkpoint that was there and is not any more means records that are processed again; half of one means a partition
     that nobody can read on. The next process goes on where this one was killed."""
-    beyond_one_process(bench)
+    beyond_one_process(bench.a.capabilities)
     chance = random.Random(20)
     acknowledged = -1
     for _ in range(LIVES):
@@ -102,30 +102,29 @@ async def survives(bench: StoreBench) -> None:
 
 async def take(bench: StoreBench, many: Many) -> None:
     a, _ = bench.leases
-    names = [f"{number:02}" for number in range(LEASES)]
-    await a.create([Lease(partition(name)) for name in names])
 
     def run() -> list[list[object]]:
         with many(bench.kit, "take", RIVALS) as rivals:
-            return [step(rivals) for _ in range(2 * ROUNDS)]
+            return [step(rivals) for _ in range(1 + 2 * ROUNDS)]
 
-    rounds = (await bench.beside(run))[1::2]
+    rounds = (await bench.beside(run))[2::2]
     for number, won in enumerate(rounds, 1):
         every = sorted(tuple(lease) for one in won if isinstance(one, list) for lease in one)
-        assert every == [(name, number) for name in names], "each lease once, and each epoch once"
+        assert every == [(name, number) for name in LEASES], "each lease once, and each epoch once"
     assert {lease.epoch for lease in await a.leases()} == {ROUNDS}
 
 
 @rule("L70", "of several threads that take at once exactly one wins each lease", declares=("leases",))
 async def threads_take(bench: StoreBench) -> None:
-    """As S40. Everybody has seen the same listing, and takes several leases with one call, in an order of its own."""
+    """As S40. All of them create the leases, as workers do that start together. Then everybody has seen the same listing, and takes
+    several leases with one call, in an order of its own."""
     await take(bench, in_threads)
 
 
 @rule("L71", "of several processes that take at once exactly one wins each lease", declares=("leases",))
 async def processes_take(bench: StoreBench) -> None:
     """As L70, for a scope of host or cluster."""
-    beyond_one_process(bench)
+    beyond_one_process(bench.a.capabilities)
     await take(bench, in_processes)
 
 
@@ -133,7 +132,7 @@ async def processes_take(bench: StoreBench) -> None:
 async def killed_owner(bench: StoreBench) -> None:
     """What it had renewed and saved is there, or is not; nothing is half written. Whoever takes over fences what the dead one might
     still send."""
-    beyond_one_process(bench)
+    beyond_one_process(bench.a.capabilities)
     a, _ = bench.leases
     await a.create([Lease(partition(str(number))) for number in range(KILLED_LEASES)])
     chance = random.Random(4)

@@ -22,6 +22,7 @@ __all__ = [
     "ChangesIncarnation",
     "ClampsBeyondTheTip",
     "CutsDiscovery",
+    "DealsOutAtOnce",
     "DeclaresNoGroup",
     "DeclaresNoTime",
     "ForgetsToLeave",
@@ -29,17 +30,21 @@ __all__ = [
     "GroupWithoutFence",
     "KeepsLatest",
     "KeepsRevoked",
+    "KeyWins",
     "LatestBehindNothing",
     "LeaksAThread",
     "ListsTwice",
     "LosesHeaders",
+    "MemberIgnoresPause",
     "NeverSaysLost",
     "NotClosableUnopened",
     "OfGroup",
     "PatternOfNothing",
     "ReaderIs",
+    "ReadsAtOnce",
     "RefusesTime",
     "StaticWithoutReader",
+    "SwallowsForNobody",
     "TimeIsEarliest",
     "TipsReversed",
     "UnknownIsEmpty",
@@ -197,6 +202,34 @@ class NeverSaysLost(MemoryMembership):
         return [event for event in await super().poll(budget) if not isinstance(event, Lost)] or [Idle(0.01)]
 
 
+class DealsOutAtOnce(MemoryMembership):
+    """What is asked back is the next one's, whether or not its owner has done with it."""
+
+    async def poll(self, budget: Budget) -> Sequence[Event]:
+        events = await super().poll(budget)
+        for event in events:
+            if isinstance(event, Revoked):
+                event.done()
+        return events
+
+
+class ReadsAtOnce(MemoryMembership):
+    """Begins at the oldest record, and is told better later."""
+
+    async def poll(self, budget: Budget) -> Sequence[Event]:
+        events = await super().poll(budget)
+        for event in events:
+            if isinstance(event, Assigned):
+                for partition in event.partitions:
+                    await self.add(partition, StartPosition.EARLIEST)
+        return events
+
+
+class MemberIgnoresPause(MemoryMembership):
+    async def pause(self, partitions: Sequence[Partition]) -> None:
+        """Nothing."""
+
+
 class _At(MemoryStore):
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
         claim = await super().claim(partition, owner, epoch)
@@ -248,3 +281,16 @@ class AnswersTogether(MemoryProducer):
 class LosesHeaders(MemoryProducer):
     async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
         return await super().send(stream, [NewRecord(one.value, one.key, partition=one.partition) for one in records])
+
+
+class KeyWins(MemoryProducer):
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        return await super().send(stream, [NewRecord(one.value, one.key, one.headers) for one in records])
+
+
+class SwallowsForNobody(MemoryProducer):
+    """A stream that is not there takes everything."""
+
+    async def send(self, stream: str, records: Sequence[NewRecord]) -> Sequence[Exception | None]:
+        answers = await super().send(stream, records)
+        return [None if isinstance(answer, StreamGoneError) else answer for answer in answers]

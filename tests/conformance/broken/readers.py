@@ -37,12 +37,15 @@ __all__ = [
     "NeverAdmitsLarge",
     "NeverCaughtUp",
     "NoneIsEmpty",
+    "OrphansChildren",
     "RepeatsLast",
     "Reverses",
     "SkipsOne",
+    "SkipsTheOldest",
     "SlicesWrong",
     "StartsAfterAt",
     "StartsAtAfter",
+    "StopsAtTheTip",
     "StripsValues",
     "WrongLast",
 ]
@@ -264,6 +267,23 @@ class StartsAtAfter(MemoryReader):
         await super().add(partition, replace(start, kind="at") if start.kind == "after" else start)
 
 
+class SkipsTheOldest(MemoryReader):
+    """An offset of 0 is taken for none."""
+
+    async def add(self, partition: Partition, start: StartPosition, *, written: datetime | None = None, epoch: int = 0) -> None:
+        await super().add(partition, start)
+        self._cursors[partition].sequence += start == StartPosition.EARLIEST
+
+
+class StopsAtTheTip(MemoryReader):
+    """What is caught up is done with."""
+
+    def read(self, budget: Budget) -> list[Event]:
+        events = super().read(budget)
+        self.drop([event.partition for event in events if isinstance(event, CaughtUp)])
+        return events
+
+
 class AddsWhereItWas(MemoryReader):
     """Keeps its place when a partition is removed."""
 
@@ -358,6 +378,15 @@ class EndsAtTheTip(MemoryReader):
 class EndsWithoutChildren(MemoryReader):
     def read(self, budget: Budget) -> list[Event]:
         return [Ended(event.partition) if isinstance(event, Ended) else event for event in super().read(budget)]
+
+
+class OrphansChildren(MemoryReader):
+    def read(self, budget: Budget) -> list[Event]:
+        return [_orphaned(event) if isinstance(event, Ended) else event for event in super().read(budget)]
+
+
+def _orphaned(event: Ended) -> Ended:
+    return Ended(event.partition, tuple(replace(child, parents=()) for child in event.children))
 
 
 class EndsWhenDeleted(MemoryReader):

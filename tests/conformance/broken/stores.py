@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
+from streamkit.builtin.file import FileStore
 from streamkit.builtin.memory import MemoryStore
 from streamkit.errors import CheckpointPositionError, StreamkitError
 from streamkit.model import Checkpoint, Lease, Partition, StartPosition
@@ -18,6 +21,7 @@ __all__ = [
     "AnswersAnyRequest",
     "ClaimsWithoutLock",
     "CreatesAnew",
+    "CreatesWithoutCheckpoint",
     "CutsMetadata",
     "DeclaresNoLeases",
     "DeletesTheEpoch",
@@ -26,9 +30,11 @@ __all__ = [
     "ForgetsChildren",
     "ForgetsLineage",
     "ForgetsPending",
+    "GrantsToBoth",
     "IgnoresIncarnation",
     "KeepsEpoch",
     "KeepsUntilClosed",
+    "LocksItsOwnProcess",
     "LowersTheEpoch",
     "MixesGroups",
     "MovesBack",
@@ -38,10 +44,15 @@ __all__ = [
     "RemovesAnyway",
     "RenewsNothing",
     "RequestIsASign",
+    "SavesTheUnknown",
     "TakesByEpochAlone",
     "TakesWithoutLock",
     "TrustsAnyGrant",
+    "WritesWhenClosed",
 ]
+
+
+T = TypeVar("T")
 
 
 def key(partition: Partition) -> tuple[str, str]:
@@ -82,6 +93,17 @@ class TrustsAnyGrant(MemoryStore):
 
 class MovesBack(MemoryStore):
     def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant:
+        row = fencing.checked(self._row(checkpoint.partition), checkpoint.partition, grant)
+        self._rows[key(checkpoint.partition)] = replace(row, checkpoint=checkpoint, version=row.version + 1)
+        return grant
+
+
+class SavesTheUnknown(MemoryStore):
+    """A position that nobody can compare is taken for a later one."""
+
+    def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant:
+        if checkpoint.at.position is None or checkpoint.at.position.sequence is not None:
+            return super()._save(checkpoint, grant)
         row = fencing.checked(self._row(checkpoint.partition), checkpoint.partition, grant)
         self._rows[key(checkpoint.partition)] = replace(row, checkpoint=checkpoint, version=row.version + 1)
         return grant
@@ -205,6 +227,19 @@ class CreatesAnew(MemoryStore):
             self._rows[key(lease.partition)] = leasing.created(lease)
 
 
+class CreatesWithoutCheckpoint(MemoryStore):
+    async def create(self, leases: Sequence[Lease]) -> None:
+        await super().create([replace(lease, checkpoint=None) for lease in leases])
+
+
+class GrantsToBoth(MemoryStore):
+    """A take is of what is there now, whatever was listed."""
+
+    def _take(self, lease: Lease, owner: str) -> Claim:
+        row = self._row(lease.partition)
+        return super()._take(lease if row is None else leasing.lease_of(row, lease.partition), owner)
+
+
 class RenewsNothing(MemoryStore):
     def _renew(self, partition: Partition, grant: Grant) -> Grant:
         fencing.checked(self._row(partition), partition, grant)
@@ -250,3 +285,27 @@ class RemovesAnyway(MemoryStore):
     async def remove(self, leases: Sequence[Lease]) -> None:
         for lease in leases:
             self._rows.pop(key(lease.partition), None)
+
+
+# -- between processes --------------------------------------------------------------------------------------------------
+
+
+class LocksItsOwnProcess(FileStore):
+    """Keeps the threads of a process apart, and processes not."""
+
+    own_lock = threading.Lock()
+
+    def _locked(self, work: Callable[[], T]) -> T:
+        with self._translated(), self.own_lock:
+            return work()
+
+    def _write(self, partition: Partition, row: fencing.Row) -> None:
+        time.sleep(0.005)  # so that they meet: since the row was read, others have had a turn
+        super()._write(partition, row)
+
+
+class WritesWhenClosed(FileStore):
+    """Answers at once, and is never told that it will be killed."""
+
+    def _save(self, checkpoint: Checkpoint, grant: Grant) -> Grant | Exception:
+        return grant

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,10 +26,13 @@ def forgotten() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("twin", TWINS, ids=str)
-def test_a_broken_adapter_is_caught_by_the_rule_that_it_breaks(twin: Twin) -> None:
+def test_a_broken_adapter_is_caught_by_the_rule_that_it_breaks(twin: Twin, tmp_path: Path) -> None:
+    folders = tmp_path / "sound", tmp_path / "broken"
+    for folder in folders:
+        folder.mkdir()
     try:
-        check(RULES[twin.rule], twin.kit(sound=True))
+        check(RULES[twin.rule], twin.kit(folders[0], sound=True))
     except pytest.skip.Exception as skipped:
         pytest.fail(f"the rule says nothing about the sound twin: {skipped}")
     with pytest.raises((AssertionError, StreamkitError, pytest.fail.Exception)):
-        check(RULES[twin.rule], twin.kit(sound=False))
+        check(RULES[twin.rule], twin.kit(folders[1], sound=False))

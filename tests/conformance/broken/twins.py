@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from streamkit.builtin.file import FileSettings, FileStore
 from streamkit.builtin.memory import MemoryBroker, MemoryProducer, MemoryStore
 from streamkit.builtin.memory.membership import MemoryMembership
 from streamkit.builtin.memory.reader import MemoryReader
@@ -29,10 +31,12 @@ class Twin:
     def __str__(self) -> str:
         return f"{self.broken.__name__} {self.rule}"
 
-    def kit(self, *, sound: bool) -> BrokerKit | StoreKit:
-        """A kit of the broken one, or of its sound twin."""
+    def kit(self, folder: Path, *, sound: bool) -> BrokerKit | StoreKit:
+        """A kit of the broken one, or of its sound twin. `folder` has nothing in it."""
         if issubclass(self.broken, MemoryStore):
             return _store_kit(MemoryStore if sound else self.broken)
+        if issubclass(self.broken, FileStore):
+            return FileTwinKit(FileStore if sound else self.broken, folder)
         kit: BrokerKit = _broker_kit(self.rule in LINEAGE, *_parts(self.broken, sound))
         if not sound:
             kit.patience_seconds, kit.rule_seconds = PATIENCE_SECONDS, RULE_SECONDS
@@ -63,6 +67,17 @@ def _broker_kit(splitting: bool, broker: type[MemoryBroker], producer: type[Memo
     return Kit("kinesis" if splitting else "kafka")  # type: ignore[no-any-return]
 
 
+class FileTwinKit(StoreKit):
+    """For rules about several processes; so it can be pickled."""
+
+    def __init__(self, kind: type[FileStore], folder: Path) -> None:
+        self.kind = kind
+        self.folder = folder
+
+    def store(self, context: AdapterContext) -> FileStore:
+        return self.kind(FileSettings(path=self.folder / "checkpoints"), context)
+
+
 def _store_kit(store: type[MemoryStore]) -> StoreKit:
     class Kit(MemoryStoreKit):
         def store(self, context: AdapterContext) -> MemoryStore:
@@ -78,10 +93,15 @@ TWINS = [
     Twin("B07", brokers.KeepsRevoked),
     Twin("B08", brokers.AssignsToEverybody),
     Twin("B09", brokers.ForgetsToLeave),
+    Twin("B10", brokers.DealsOutAtOnce),
     Twin("B11", brokers.GoesOnAtInsteadOfAfter),
     Twin("B12", brokers.GroupWithoutFence),
     Twin("B13", brokers.NeverSaysLost),
+    Twin("B13", brokers.GroupWithoutFence),
+    Twin("B14", brokers.GoesOnAtInsteadOfAfter),
     Twin("B16", readers.FirstOwnerWins),
+    Twin("B17", brokers.ReadsAtOnce),
+    Twin("B18", brokers.MemberIgnoresPause),
     Twin("B20", brokers.CutsDiscovery),
     Twin("B20", brokers.ChangesIncarnation),
     Twin("B21", brokers.UnknownIsEmpty),
@@ -95,6 +115,7 @@ TWINS = [
     Twin("B30", readers.Reverses),
     Twin("B31", readers.RepeatsLast),
     Twin("B32", readers.FirstPartitionOnly),
+    Twin("B33", readers.StopsAtTheTip),
     Twin("B34", readers.CaughtUpFirst),
     Twin("B34", readers.NeverCaughtUp),
     Twin("B35", readers.ForgetsHeaders),
@@ -102,6 +123,7 @@ TWINS = [
     Twin("B37", readers.StripsValues),
     Twin("B38", readers.NoneIsEmpty),
     Twin("B39", readers.CountsPositions),
+    Twin("B40", readers.SkipsTheOldest),
     Twin("B41", brokers.KeepsLatest),
     Twin("B42", brokers.LatestBehindNothing),
     Twin("B43", readers.StartsAfterAt),
@@ -124,11 +146,14 @@ TWINS = [
     Twin("B62", readers.SlicesWrong),
     Twin("B64", readers.FirstHeaderWins),
     Twin("B70", readers.EndsWithoutChildren),
+    Twin("B71", readers.OrphansChildren),
     Twin("B73", readers.EndsAtTheTip),
     Twin("B74", readers.EndsWhenDeleted),
     Twin("P01", brokers.AcknowledgesBeforeWriting),
     Twin("P02", brokers.WritesInReverse),
+    Twin("P03", brokers.KeyWins),
     Twin("P04", brokers.AnswersTogether),
+    Twin("P06", brokers.SwallowsForNobody),
     Twin("P08", brokers.LosesHeaders),
     Twin("S04", stores.DeclaresNoLeases),
     Twin("S06", stores.TrustsAnyGrant),
@@ -137,6 +162,7 @@ TWINS = [
     Twin("S12", stores.KeepsEpoch),
     Twin("S13", stores.TrustsAnyGrant),
     Twin("S14", stores.MovesBack),
+    Twin("S15", stores.SavesTheUnknown),
     Twin("S16", stores.RefusesEqual),
     Twin("S17", stores.AllOrNothing),
     Twin("S19", stores.IgnoresIncarnation),
@@ -149,14 +175,22 @@ TWINS = [
     Twin("S38", stores.KeepsUntilClosed),
     Twin("S39", stores.EpochFromTheClock),
     Twin("S40", stores.ClaimsWithoutLock),
+    Twin("S41", stores.LocksItsOwnProcess),
+    Twin("S42", stores.WritesWhenClosed),
     Twin("L01", stores.ForgetsLineage),
+    Twin("L02", stores.CreatesWithoutCheckpoint),
     Twin("L04", stores.CreatesAnew),
+    Twin("L05", stores.CreatesAnew),
+    Twin("L12", stores.GrantsToBoth),
     Twin("L13", stores.TakesByEpochAlone),
+    Twin("L15", stores.TrustsAnyGrant),
     Twin("L20", stores.RenewsNothing),
     Twin("L21", stores.FencesItsOwnRenewal),
     Twin("L30", stores.RequestIsASign),
     Twin("L36", stores.ReleasesWithoutFence),
     Twin("L50", stores.ForgetsChildren),
     Twin("L53", stores.RemovesAnyway),
+    Twin("L60", stores.OverwritesSoftly),
+    Twin("L61", stores.KeepsEpoch),
     Twin("L70", stores.TakesWithoutLock),
 ]

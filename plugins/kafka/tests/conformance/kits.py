@@ -84,7 +84,7 @@ class MockKit(_Kit):
 
     excused: ClassVar = (
         _BYTES
-        | dict.fromkeys(("B09", "B10", "B11", "B13", "B14", "B15"), _SLOW)
+        | dict.fromkeys(("B08", "B09", "B10", "B11", "B12", "B13", "B14", "B15"), _SLOW)
         | {
             "B02": "the adapter's first contact is an admin request",
             "B45": "the mock cannot look up a time",

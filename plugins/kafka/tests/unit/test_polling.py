@@ -444,3 +444,49 @@ def test_that_no_broker_answers_is_said_once_with_its_own_reason_each_time(membe
         with pytest.raises(BrokerUnavailableError, match=reason):
             poll(member, script, lambda code=code, reason=reason: out(code, reason))
         assert poll(member, script, lambda: []) == []
+
+
+def committed_of(member, partition):
+    checkpoint = drive(member.checkpoints.claim(partition, "w", 0)).checkpoint
+    return None if checkpoint is None else checkpoint.at.position.sequence
+
+
+def counted(script):
+    """The partitions of each question to the coordinator."""
+    asked, answer = [], script.committed
+    script.committed = lambda partitions, timeout: asked.append([p.partition for p in partitions]) or answer(partitions, timeout)
+    return asked
+
+
+def test_what_was_assigned_together_is_asked_for_together(member, script):
+    script.stored.update({number: TopicPartition("t", number, 10 + number) for number in (0, 1)})
+    asked = counted(script)
+    assert [committed_of(member, partition) for partition in (P0, P1)] == [9, 10]
+    assert asked == [[0, 1]]
+
+
+def test_a_second_claim_asks_anew_and_so_does_one_of_a_later_assignment(member, script):
+    claim(member, P0)
+    asked = counted(script)
+    script.stored[0] = TopicPartition("t", 0, 20)
+    assert committed_of(member, P0) == 19
+    script.stored[1] = TopicPartition("t", 1, 30)
+    poll(member, script, lambda: script.lose(1) or script.give(1) or [])
+    assert committed_of(member, P1) == 29
+    assert asked == [[0], [1]]
+
+
+def test_a_partition_in_doubt_holds_no_other_up(member, script):
+    sound = script.committed
+
+    def doubtful(partitions, timeout):
+        if any(p.partition == 1 for p in partitions):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+        return sound(partitions, timeout)
+
+    script.committed = doubtful
+    assert claim(member, P0).grant
+    with pytest.raises(StoreUnavailableError):
+        claim(member, P1)
+    script.committed = sound
+    assert claim(member, P1).grant
