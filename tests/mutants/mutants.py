@@ -1383,9 +1383,9 @@ MUTANTS = (
     ),
     Mutant(
         "a target that cannot be written is found at the start",
-        SUPERVISOR,
-        "            await dead_letters.check()\n",
-        "            pass\n",
+        "engine/starting.py",
+        '        await reach("the dead-letter target", dead_letters.check)\n',
+        "        pass\n",
         (REPLAY + "test_a_target_that_cannot_be_written_is_found_before_the_first_record",),
     ),
     Mutant(

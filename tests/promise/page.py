@@ -15,7 +15,7 @@ from streamkit.app import App, run
 
 __all__ = ["Page", "Worker", "free_port", "until"]
 
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 20.0
 Answer = dict[str, Any]
 
 

@@ -272,8 +272,11 @@ def test_an_owner_that_does_not_answer_is_overruled_and_finds_out(lineage: Memor
 
 def test_an_app_that_is_stopped_while_it_opens_leaves_nothing_that_renews(lineage: MemoryWorld) -> None:
     lineage.create(1)
+    release = lineage.log.faults.hold("discover")
     member = begin(lineage, "w1")
+    lineage.pass_time(1)
     member.supervisor.abandon()
+    release()
     member.wait()
     lineage.pass_time(ALONE)
     before = {name: lease.version for name, lease in rows(lineage).items()}

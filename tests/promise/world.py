@@ -32,7 +32,7 @@ __all__ = ["Journal", "Member", "MemoryWorld", "Note", "World"]
 
 STREAM = "orders"
 GROUP = "billing"
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 20.0
 """How long a test waits for something that must happen."""
 
 Note = tuple[object, ...]

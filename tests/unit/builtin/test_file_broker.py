@@ -120,20 +120,11 @@ def test_plain_json_lines_are_records_and_blank_lines_only_count(rig: Rig) -> No
 # -- where it begins -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "start", [StartPosition.EARLIEST, StartPosition.LATEST, at(2), after(2), at(4), after(3), time(150), time(0), time(900)]
-)
-def test_every_start_means_the_same_before_and_after_it_was_resolved_and_after_an_append(rig: Rig, start: StartPosition) -> None:
-    rig.write(b"1", now=100)
-    rig.write(b"2", now=200)
-    rig.write(b"3", now=300)
-    expected = {"earliest": 0, "latest": 3, "at 2": 1, "after 2": 2, "at 4": 3, "after 3": 3}
-    index = expected.get(str(start), {150: 1, 0: 0, 900: 3}.get(int(start.time.timestamp())) if start.time else None)
-    resolved = rig.resolve(start)
-    assert resolved.position is not None
-    assert StartPosition.from_text(resolved.to_text()) == resolved
-    rig.write(b"4", now=400)
-    assert rig.values(resolved) == [b"1", b"2", b"3", b"4"][index:]
+def test_the_next_line_to_be_written_is_no_position_beyond_the_end(rig: Rig) -> None:
+    rig.write(b"1", b"2", b"3")
+    resolved = rig.resolve(at(4))
+    rig.write(b"4")
+    assert rig.values(resolved) == [b"4"]
 
 
 def test_a_line_that_does_not_say_its_time_counts_as_new(rig: Rig) -> None:
@@ -232,19 +223,6 @@ def test_the_end_is_said_once_until_there_is_something_new(rig: Rig) -> None:
     assert isinstance(end, CaughtUp)
 
 
-def test_a_poll_keeps_to_its_budget_but_brings_one_record_at_least(rig: Rig) -> None:
-    rig.write(*[b"x" * 1000] * 10)
-    rig.add()
-    sizes = []
-    for budget in (Budget(3, 1 << 20, 0), Budget(100, 10, 0), Budget(100, 2500, 0)):
-        (batch,) = rig.poll(budget)
-        assert isinstance(batch, Batch)
-        sizes.append(len(batch))
-    assert sizes[:2] == [3, 1]
-    assert 1 <= sizes[2] <= 3
-    assert [r.position.sequence for r in rig.read(after(4))] == [5, 6, 7, 8, 9, 10]
-
-
 def test_several_files_share_a_poll(rig: Rig, tmp_path: Path) -> None:
     names = []
     for name in ("a", "b", "c"):
@@ -258,18 +236,6 @@ def test_several_files_share_a_poll(rig: Rig, tmp_path: Path) -> None:
             if isinstance(event, Batch):
                 seen[event.partition.stream] = seen.get(event.partition.stream, 0) + len(event)
     assert seen == dict.fromkeys(names, 50)
-
-
-def test_paused_and_removed_files_bring_nothing(rig: Rig) -> None:
-    rig.write(b"1")
-    rig.add()
-    run(rig.reader.pause([rig.partition, Partition("other", "0")]))
-    assert isinstance(rig.poll()[0], Idle)
-    run(rig.reader.resume([rig.partition]))
-    assert isinstance(rig.poll()[0], Batch)
-    run(rig.reader.remove([rig.partition, Partition("other", "0")]))
-    rig.write(b"2")
-    assert isinstance(rig.poll()[0], Idle)
 
 
 # -- lines that are no records -------------------------------------------------------------------------------------------

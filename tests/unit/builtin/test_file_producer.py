@@ -19,7 +19,7 @@ from streamkit.builtin.file import FileSettings
 from streamkit.builtin.file.disk import acquire, sync_folder
 from streamkit.builtin.file.lines import decode, encode, is_torn
 from streamkit.builtin.file.producer import FileProducer
-from streamkit.errors import AccessDeniedError, BrokerError, BrokerUnavailableError, StreamGoneError
+from streamkit.errors import AccessDeniedError, BrokerUnavailableError, StreamGoneError
 from streamkit.model import Headers
 from streamkit.plugin import NewRecord
 from tests.conformance.context import PlainContext
@@ -74,15 +74,6 @@ def test_a_relative_path_is_of_the_current_folder(tmp_path: Path, monkeypatch: p
 def test_nothing_to_send_makes_no_file(tmp_path: Path) -> None:
     assert list(send(tmp_path / "dlq.jsonl")) == []
     assert not (tmp_path / "dlq.jsonl").exists()
-
-
-def test_there_is_one_partition(tmp_path: Path) -> None:
-    path = tmp_path / "dlq.jsonl"
-    records = [NewRecord(b"a", partition="0"), NewRecord(b"b", partition="7"), NewRecord(b"c")]
-    first, second, third = asyncio.run(producer().send(str(path), records))
-    assert (first, third) == (None, None)
-    assert isinstance(second, BrokerError)
-    assert values(path) == [b"a", b"c"]
 
 
 def test_it_is_on_the_disk_before_it_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,13 +8,13 @@ from importlib import import_module
 
 import pytest
 
-from streamkit.builtin.memory import MemoryProducer, MemoryStore
-from streamkit.errors import BrokerError, BrokerUnavailableError, FencedError, StoreUnavailableError, StreamGoneError, UnsupportedError
-from streamkit.model import Headers, StartPosition
-from streamkit.plugin import Adapter, NewRecord
+from streamkit.builtin.memory import MemoryStore
+from streamkit.errors import BrokerUnavailableError, FencedError, StoreUnavailableError, StreamGoneError, UnsupportedError
+from streamkit.model import StartPosition
+from streamkit.plugin import Adapter
 from tests.conformance.context import PlainContext
 from tests.conformance.stores import after, partition
-from tests.unit.builtin.memory_rig import ALL, Rig, at_once, batches
+from tests.unit.builtin.memory_rig import ALL, Rig, at_once
 
 
 @pytest.mark.parametrize("name", ["memory", "file", "sqlite"])
@@ -78,20 +78,6 @@ def test_the_shape_says_what_the_broker_can_do() -> None:
     assert (kinesis.capabilities.group, kinesis.capabilities.lineage) == (False, True)
     with pytest.raises(UnsupportedError, match="STREAMKIT_MEMORY__SHAPE"):
         kinesis.join(["s"], "g", lambda revoked: None)
-
-
-def test_a_producer_answers_for_each_record() -> None:
-    rig = Rig()
-    producer = MemoryProducer(rig.settings, rig.context)
-    new = NewRecord(b"v", b"k", Headers([("h", None)]), partition="1")
-    assert at_once(producer.send("s", [new])) == [None]
-    answers = at_once(producer.send("s", [NewRecord(None), NewRecord(b"v", partition="9"), NewRecord(b"w")]))
-    assert [type(answer) for answer in answers] == [type(None), BrokerError, type(None)]
-    (batch,) = batches(at_once(rig.read(rig.log.partitions("s")[1]).poll(ALL)))
-    record = next(iter(batch))
-    assert (record.value, record.key, record.headers, record.timestamp.timestamp()) == (b"v", b"k", Headers([("h", None)]), 1000.0)
-    rig.log.delete("s")
-    assert [type(answer) for answer in at_once(producer.send("s", [new]))] == [StreamGoneError]
 
 
 def test_a_fault_strikes_as_often_as_asked_and_only_the_worker_that_was_named() -> None:

@@ -182,15 +182,6 @@ def test_a_member_that_is_silent_for_the_session_timeout_loses_everything_and_co
     assert (len(ids(a)), len(ids(b))) == (1, 1)
 
 
-def test_a_member_that_leaves_frees_its_partitions_at_once() -> None:
-    rig = rig_of(2)
-    a, b = join(rig), join(rig)
-    settle([a, b])
-    at_once(a.membership.leave())
-    b.poll()
-    assert ids(b) == ["0", "1"]
-
-
 def test_nothing_of_a_revoked_partition_is_returned_and_it_cannot_be_added_again() -> None:
     rig = rig_of(2)
     a, b = join(rig), join(rig)

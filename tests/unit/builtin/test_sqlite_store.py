@@ -74,12 +74,6 @@ def test_somebody_else_who_is_writing_is_throttling(tmp_path: Path) -> None:
     using(tmp_path / "c.db", test)
 
 
-def test_a_file_that_is_no_database_is_unavailable_and_never_absence(tmp_path: Path) -> None:
-    (tmp_path / "c.db").write_text("once upon a time " * 100)
-    with pytest.raises(StoreUnavailableError, match=r"c\.db"):
-        using(tmp_path / "c.db", lambda store: store.list())
-
-
 @pytest.mark.parametrize("path", ["no/folder/c.db", ":memory:"])
 def test_a_path_that_cannot_be_durable_is_a_configuration_error(path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -89,7 +89,7 @@ class Workers:
     def log(self, name: str) -> str:
         return (self._folder / f"{name}.err").read_text()
 
-    def until(self, holds: Callable[[], bool], seconds: float = 40.0) -> None:
+    def until(self, holds: Callable[[], bool], seconds: float = 90.0) -> None:
         deadline = time.monotonic() + seconds
         while not holds():
             assert time.monotonic() < deadline, {name: (len(self.seen(name)), self.log(name)[-1500:]) for name in self._started}
