@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import aiohttp
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.storage.blob.aio import ContainerClient, ExponentialRetry
 
 from streamkit import __version__
 from streamkit.errors import ConfigurationError
-from streamkit_azureblob.errors import ACCOUNT_URL, CONNECTION_STRING
+from streamkit_azureblob.errors import ACCOUNT_URL, CA_FILE, CONNECTION_STRING
+from streamkit_azureblob.login import Login
 from streamkit_azureblob.settings import AzureBlobSettings
 
 __all__ = ["call_seconds", "make_client"]
@@ -41,9 +45,27 @@ async def make_client(settings: AzureBlobSettings, closing: AsyncExitStack, **mo
         "user_agent": f"streamkit/{__version__}",
         **more,
     }
+    if settings.ca_file is not None:
+        trusting = _trusting(settings, options)
+        closing.push_async_callback(trusting.close)  # the client may turn out to be none
+        options = {"transport": trusting, **options}
     client = _by_text(settings, options) if settings.connection_string is not None else await _by_identity(settings, closing, options)
     closing.push_async_callback(client.close)
     return client
+
+
+def _trusting(settings: AzureBlobSettings, options: Mapping[str, Any]) -> AioHttpTransport:
+    """Verifies certificates and host names. The SDK's own option reads the file for each request, on a connection of its own then."""
+    try:
+        trusted = ssl.create_default_context(cafile=str(settings.ca_file))
+    except (OSError, ssl.SSLError) as error:
+        fix = "it must be a PEM file that can be read"
+        raise ConfigurationError(f"{settings.ca_file}: {error}", setting=CA_FILE, fix=fix) from error
+    session = aiohttp.ClientSession(  # but for the first, as the SDK makes it
+        connector=aiohttp.TCPConnector(ssl=trusted), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=True
+    )
+    seconds = {name: options[name] for name in ("connection_timeout", "read_timeout")}
+    return AioHttpTransport(session=session, **seconds)
 
 
 def _by_text(settings: AzureBlobSettings, options: Mapping[str, Any]) -> ContainerClient:
@@ -58,10 +80,13 @@ def _by_text(settings: AzureBlobSettings, options: Mapping[str, Any]) -> Contain
 async def _by_identity(settings: AzureBlobSettings, closing: AsyncExitStack, options: Mapping[str, Any]) -> ContainerClient:
     try:
         from azure.identity.aio import DefaultAzureCredential
+
+        credential = Login(DefaultAzureCredential())
     except ImportError as error:
         fix = "pip install 'streamkit-azureblob[identity]', or set STREAMKIT_AZUREBLOB__CONNECTION_STRING"
         raise ConfigurationError("it needs azure-identity, which is not installed", setting=ACCOUNT_URL, fix=fix) from error
+    except ValueError as error:  # what a variable of its own says
+        raise ConfigurationError(f"azure-identity: {error}", setting=ACCOUNT_URL, fix="correct its AZURE_… variables") from error
     assert settings.account_url is not None
-    credential = DefaultAzureCredential()
     closing.push_async_callback(credential.close)
     return ContainerClient(settings.account_url, settings.container, credential=credential, **options)

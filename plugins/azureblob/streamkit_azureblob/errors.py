@@ -7,6 +7,7 @@ https://learn.microsoft.com/rest/api/storageservices/common-rest-api-error-codes
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,15 +22,21 @@ from streamkit.errors import (
     StoreUnavailableError,
     StreamkitError,
 )
+from streamkit_azureblob.login import NoLoginError, NotNowError
 
-__all__ = ["ACCOUNT_URL", "CONNECTION_STRING", "CONTAINER", "STORE", "code_of", "container_gone", "translated", "translation"]
+__all__ = ["ACCOUNT_URL", "CA_FILE", "CONNECTION_STRING", "CONTAINER", "STORE", "code_of", "container_gone", "translated", "translation"]
 
 STORE = "azureblob"
 CONTAINER = "STREAMKIT_AZUREBLOB__CONTAINER"
 CONNECTION_STRING = "STREAMKIT_AZUREBLOB__CONNECTION_STRING"
 ACCOUNT_URL = "STREAMKIT_AZUREBLOB__ACCOUNT_URL"
+CA_FILE = "STREAMKIT_AZUREBLOB__CA_FILE"
 ROLE = "Storage Blob Data Contributor"
 
+_LOGIN_FIX = (
+    "give this machine an identity (managed, workload, or AZURE_TENANT_ID, AZURE_CLIENT_ID and AZURE_CLIENT_SECRET; AZURE_CLIENT_ID also "
+    f"chooses among several), log in with `az login`, or set {CONNECTION_STRING} in place of {ACCOUNT_URL}"
+)
 _SIGNATURE = re.compile(r"\?\S*\bsig=\S*", re.IGNORECASE)
 _BUSY = {"ServerBusy", "TooManyRequests", "AccountBeingThrottled"}
 _LOGIN = {"AuthenticationFailed", "InvalidAuthenticationInfo", "NoAuthenticationInformation", "InvalidAuthentication"}
@@ -78,8 +85,16 @@ def translation(error: Exception, doing: str, container: str) -> StreamkitError:
     status = error.status_code if isinstance(error, HttpResponseError) else None
     if code:
         return _of_code(code, where, doing, container)
+    if isinstance(error, NoLoginError):
+        return AccessDeniedError(f"{where}: {_line(error, 800)}", missing="a login", broker=STORE, fix=_LOGIN_FIX)
     if isinstance(error, ClientAuthenticationError):  # the SDK's own, before anything was sent; it may quote what was tried
         return _not_known(where, type(error).__name__)
+    if isinstance(error, NotNowError):
+        return StoreUnavailableError(f"{where}: {_line(error)}", fix=_LOGIN_FIX)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in _causes(error)):
+        missing = "a TLS connection that both sides accept"
+        fix = f"{CA_FILE} names the authorities that are trusted; the certificate must be for the host that is connected to"
+        return AccessDeniedError(f"{where}: {_line(error)}", missing=missing, broker=STORE, fix=fix)
     if status is not None:
         return StoreUnavailableError(f"{where}: {status} without a code of the service: something between us and it has answered")
     fix = f"see that {ACCOUNT_URL} or the endpoint in {CONNECTION_STRING} is right, and can be reached from here"
@@ -139,6 +154,14 @@ def _not_known(where: str, why: str) -> AccessDeniedError:
     )
 
 
-def _line(error: Exception) -> str:
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        inner = getattr(cause, "inner_exception", None)  # the SDK's
+        cause = cause.__cause__ or (inner if isinstance(inner, BaseException) else None)
+
+
+def _line(error: Exception, most: int = 200) -> str:
     """Of an address, which the SDK quotes if it is none, only what stands before the signature."""
-    return _SIGNATURE.sub("?…", str(error)).split("\n", 1)[0][:200]
+    return _SIGNATURE.sub("?…", str(error)).split("\n", 1)[0][:most]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -24,6 +25,10 @@ class AzureBlobSettings(BaseModel):
     account_url: str | None = Field(
         default=None,
         description="Such as `https://name.blob.core.windows.net`; who we are is found by azure-identity's default chain.",
+    )
+    ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that are trusted; unset: those of this machine. For a proxy, or a local server.",
     )
     container: str = Field(
         pattern=r"^[a-z0-9](-?[a-z0-9])+$", min_length=3, max_length=63, description="Where the blobs are: that of the EventProcessor."
@@ -53,6 +58,8 @@ class AzureBlobSettings(BaseModel):
     def _without_secrets(cls, value: str | None) -> str | None:
         if value is not None and not re.fullmatch(r"https?://[^/?#@\s]+(/[^?#\s]*)?", value):
             raise ValueError("must be like https://name.blob.core.windows.net; a shared access signature belongs into CONNECTION_STRING")
+        if value is not None and value.startswith("http:"):
+            raise ValueError("must begin with https: whoever is on the way could take the token that says who we are")
         return value
 
     @field_validator("namespace")

@@ -14,19 +14,22 @@ from typing import Any, TypedDict
 from urllib.parse import urlsplit
 
 import certifi
-from azure.core.credentials_async import AsyncTokenCredential
 from azure.eventhub import TransportType
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 
 from streamkit import __version__
 from streamkit.errors import ConfigurationError
+from streamkit_eventhubs.login import Login
 from streamkit_eventhubs.settings import EventHubsSettings
+from streamkit_eventhubs.tidy import tidied
 
 __all__ = ["Address", "Connecting", "address_of"]
 
 _PREFIX = "STREAMKIT_EVENTHUBS__"
 _FORM = "Endpoint=sb://NAMESPACE.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…"
 TLS_PORTS = (None, 5671)
+LOGIN_SHARE = 0.2
+"""Of the time for a question. It is asked up to three times, and is to say why it had no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,9 @@ def _parts(text: str) -> Mapping[str, str]:
 def _is_plain(settings: EventHubsSettings, parts: Mapping[str, str], host: str) -> bool:
     said = parts.get("usedevelopmentemulator", "false")
     if said == "true":
-        if not (settings.allow_plain or _is_this_machine(host)):
-            text = f"UseDevelopmentEmulator=true means no TLS, and {host} is another machine: keys and records could be read on the way"
+        goes_to = host if settings.custom_endpoint is None else _host_of(settings.custom_endpoint)
+        if not (settings.allow_plain or _is_this_machine(goes_to)):
+            text = f"UseDevelopmentEmulator=true means no TLS, and {goes_to} is another machine: keys and records could be read on the way"
             raise _wrong("CONNECTION_STRING", text, f"leave it out, or set {_PREFIX}ALLOW_PLAIN=true")
         return True
     if said.lower() == "true":
@@ -107,7 +111,7 @@ class Connecting:
         self.address = address_of(settings)
         self._settings = settings
         self._trusted: ssl.SSLContext | None = None
-        self._credential = _default_credential() if settings.connection_string is None else None
+        self._credential = _login(settings.request_seconds * LOGIN_SHARE) if settings.connection_string is None else None
 
     def consumer(self, hub: str, group: str) -> EventHubConsumerClient:
         """A client that reads this event hub. It connects with its first call, and once more for each partition that it reads."""
@@ -115,9 +119,9 @@ class Connecting:
         options: dict[str, Any] = {**self._options()}
         if self._settings.connection_string is not None:
             text = self._settings.connection_string.get_secret_value()
-            return EventHubConsumerClient.from_connection_string(text, group, eventhub_name=hub, **options)
+            return tidied(EventHubConsumerClient.from_connection_string(text, group, eventhub_name=hub, **options))
         assert self._credential is not None
-        return EventHubConsumerClient(self.address.host, hub, group, self._credential, **options)
+        return tidied(EventHubConsumerClient(self.address.host, hub, group, self._credential, **options))
 
     def producer(self, hub: str) -> EventHubProducerClient:
         """A client that writes to this event hub. It connects with its first call."""
@@ -125,9 +129,9 @@ class Connecting:
         options: dict[str, Any] = {**self._options()}
         if self._settings.connection_string is not None:
             text = self._settings.connection_string.get_secret_value()
-            return EventHubProducerClient.from_connection_string(text, eventhub_name=hub, **options)
+            return tidied(EventHubProducerClient.from_connection_string(text, eventhub_name=hub, **options))
         assert self._credential is not None
-        return EventHubProducerClient(self.address.host, hub, self._credential, **options)
+        return tidied(EventHubProducerClient(self.address.host, hub, self._credential, **options))
 
     def _options(self) -> _Options:
         settings = self._settings
@@ -171,21 +175,29 @@ def _trusting(settings: EventHubsSettings) -> ssl.SSLContext:
         raise _wrong("CA_FILE", f"{settings.ca_file}: {error}", "it must be a PEM file that can be read") from error
 
 
+def _host_of(endpoint: str) -> str:
+    return urlsplit(_as_url(endpoint)).hostname or ""
+
+
 def _as_url(endpoint: str) -> str:
+    """The SDK puts its path for web sockets behind one that is there, slash or not; the scheme means nothing to it."""
     url = endpoint if "//" in endpoint else f"sb://{endpoint}"
     try:
         parts = urlsplit(url)
-        if parts.hostname and (parts.port is None or parts.port > 0):
-            return url
+        if parts.hostname and (parts.port is None or parts.port > 0) and not parts.username:
+            return url.rstrip("/")
     except ValueError:  # a port that is no number
         pass
     raise _wrong("CUSTOM_ENDPOINT", f"{endpoint!r} is no address", "give it as host:port")
 
 
-def _default_credential() -> AsyncTokenCredential:
+def _login(seconds: float) -> Login:
     try:
         from azure.identity.aio import DefaultAzureCredential  # an extra: most who have a connection string need no login
-    except ImportError as error:
-        text = "without a connection string, logging in needs the package azure-identity"
+
+        return Login(DefaultAzureCredential(), seconds)
+    except ImportError as error:  # of itself, or of aiohttp, which it asks over and does not bring along
+        text = "without a connection string, logging in needs the packages azure-identity and aiohttp"
         raise _wrong("NAMESPACE", text, "pip install 'streamkit-eventhubs[identity]'") from error
-    return DefaultAzureCredential()
+    except ValueError as error:  # what a variable of its own says
+        raise _wrong("NAMESPACE", f"azure-identity: {error}", "correct its AZURE_… variables") from error

@@ -100,6 +100,7 @@ class Hubs:
             time = asyncio.get_running_loop().time
             until = time() + self._request_seconds
             attempt = 0
+            said: BrokerError | None = None
             while True:
                 attempt += 1
                 left = until - time()
@@ -111,8 +112,10 @@ class Hubs:
                 except BrokerError as error:
                     asked = error.retry_after if isinstance(error, ThrottledError) else None
                     pause = PAUSE_SECONDS if asked is None else asked
+                    if said is None or not isinstance(error.__cause__, TimeoutError):
+                        said = error  # an attempt for which no time was left says less than the one before
                     if attempt == ATTEMPTS or not error.retryable or time() + pause >= until:
-                        raise
+                        raise said from said.__cause__
                 await asyncio.sleep(pause)
 
     async def close(self) -> None:

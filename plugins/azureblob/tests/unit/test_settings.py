@@ -20,6 +20,7 @@ def test_one_way_in_is_enough() -> None:
         ({}, "CONNECTION_STRING and ACCOUNT_URL"),
         ({"connection_string": "x", "account_url": "https://h"}, "CONNECTION_STRING and ACCOUNT_URL"),
         ({"account_url": "https://h/?sv=2024&sig=verysecret"}, "belongs into CONNECTION_STRING"),
+        ({"account_url": "http://name.blob.core.windows.net"}, "must begin with https"),
         ({"account_url": "name.blob.core.windows.net"}, "must be like https://"),
         ({"connection_string": "x", "container": "Upper"}, "pattern"),
         ({"connection_string": "x", "container": "a--b"}, "pattern"),

@@ -151,7 +151,20 @@ def test_the_sdk_is_told_all_settings_and_never_to_try_again(make: Callable[[Con
     assert config_of(make(connecting(connection_string=AZURE, custom_endpoint="gateway:1"))).transport_type is TransportType.Amqp
 
 
-@pytest.mark.parametrize("endpoint", ["", "gateway:port", "sb://:1"])
+def test_without_tls_to_another_machine_by_an_endpoint_only_if_that_is_said_as_well() -> None:
+    """The connection string may speak of this machine: what counts is where the keys go."""
+    with pytest.raises(ConfigurationError, match=r"no TLS, and gateway\.example\.com is another machine"):
+        address_of(EventHubsSettings(connection_string=local(), custom_endpoint="gateway.example.com:5672"))
+    assert address_of(EventHubsSettings(connection_string=local("emulator:5672"), custom_endpoint="127.0.0.1:5999")).is_plain
+
+
+@pytest.mark.parametrize("endpoint", ["gateway:8443/hubs", "gateway:8443/hubs/", "https://gateway:8443/hubs/"])
+def test_the_path_of_web_sockets_follows_the_one_of_an_endpoint(endpoint: str) -> None:
+    config = config_of(connecting(connection_string=AZURE, transport="websocket", custom_endpoint=endpoint).consumer("orders", "g"))
+    assert config.custom_endpoint_address.endswith("gateway:8443/hubs/$servicebus/websocket")
+
+
+@pytest.mark.parametrize("endpoint", ["", "gateway:port", "sb://:1", "user@gateway:1"])
 def test_an_endpoint_that_is_none_is_refused(endpoint: str) -> None:
     with pytest.raises(ConfigurationError, match="no address"):
         connecting(connection_string=AZURE, custom_endpoint=endpoint).consumer("orders", "g")
@@ -173,8 +186,16 @@ def test_a_namespace_alone_logs_in_by_the_default_chain_and_gives_it_back() -> N
     asyncio.run(body())
 
 
-def test_a_login_without_its_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "azure.identity.aio", None)
+@pytest.mark.parametrize("package", ["azure.identity.aio", "azure.core.pipeline.transport._aiohttp"])
+def test_a_login_without_its_package_says_what_to_install(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, package, None)  # the latter is how aiohttp is missed
     with pytest.raises(ConfigurationError, match="azure-identity") as caught:
         connecting(namespace="shop.servicebus.windows.net")
     assert caught.value.fix == "pip install 'streamkit-eventhubs[identity]'"
+
+
+def test_a_variable_of_the_login_that_means_nothing_is_a_wrong_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZURE_TOKEN_CREDENTIALS", "nonsense")
+    with pytest.raises(ConfigurationError, match="AZURE_TOKEN_CREDENTIALS") as caught:
+        connecting(namespace="shop.servicebus.windows.net")
+    assert caught.value.setting == "STREAMKIT_EVENTHUBS__NAMESPACE"

@@ -80,18 +80,6 @@ def test_shares_are_even_and_grow_when_partitions_go() -> None:
     run(body)
 
 
-def test_a_paused_partition_brings_nothing_and_goes_on_where_it_was() -> None:
-    async def body() -> None:
-        reader, _ = await reader_of(ScriptedLink([received(0), received(1)]), ScriptedLink([received(5)]))
-        await reader.pause([partition(0), partition(9)])
-        assert numbers(await reader.poll(ALL)) == [5]
-        await reader.resume([partition(0), partition(9)])
-        assert numbers(await reader.poll(ALL)) == [0, 1]
-        await reader.close()
-
-    run(body)
-
-
 def test_of_a_partition_that_is_added_again_nothing_old_comes() -> None:
     async def body() -> None:
         reader, source = await reader_of(ScriptedLink([received(0), STOLEN]))

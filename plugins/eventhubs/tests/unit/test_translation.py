@@ -115,6 +115,44 @@ def test_no_answer_says_what_to_look_at() -> None:
         assert "TRANSPORT=websocket" in known.fix
 
 
+def test_over_web_sockets_no_way_there_is_no_denial() -> None:
+    """The SDK says so where another endpoint is set; a denial would be given up after seconds."""
+    said = "Failed to authenticate the connection due to exception: Cannot connect to host h:1 ssl:<ssl.SSLContext object at 0x7f> [%s]"
+    for trouble in ("Connect call failed ('h', 1)", "Name or service not known"):
+        lower = AuthenticationException(ErrorCondition.ClientError, description=said % trouble)
+        known = translation(AuthenticationError(str(lower), lower), "asking")  # type: ignore[arg-type]
+        assert type(known) is BrokerUnavailableError
+        assert "CUSTOM_ENDPOINT" in known.fix
+        assert "0x7f" not in str(known)
+    lower = AuthenticationException(ErrorCondition.ClientError, description=said % "CERTIFICATE_VERIFY_FAILED")
+    known = translation(AuthenticationError(str(lower), lower), "asking")  # type: ignore[arg-type]
+    assert type(known) is AccessDeniedError
+    assert "CA_FILE" in known.fix
+
+
+@pytest.mark.parametrize("said", ["ExpiredToken: The token is expired.", "CBS Authentication Expired."])
+def test_a_token_that_has_ended_is_no_wrong_key(said: str) -> None:
+    known = translation(AMQPLinkError(condition=b"amqp:unauthorized-access", description=said), "receiving")
+    assert type(known) is UnclearDenialError
+    assert "clock" in known.fix
+
+
+def test_a_refused_token_is_the_same_from_the_sdks_errors_and_from_its_amqp_layer() -> None:
+    lower = AuthenticationException(ErrorCondition.ClientError, description="CBS Token authentication failed.")
+    assert type(translation(lower, "opening")) is type(translation(AuthenticationError("x", lower), "opening")) is UnclearDenialError  # type: ignore[arg-type]
+
+
+def test_who_hangs_up_during_a_handshake_says_nothing_of_certificates() -> None:
+    gone = AMQPConnectionError(ErrorCondition.SocketError, description="x", error=ssl.SSLEOFError(8, "EOF occurred"))
+    assert type(translation(gone, "asking")) is BrokerUnavailableError
+
+
+def test_who_could_not_look_for_a_hub_to_write_to_is_told_of_the_right_to_send() -> None:
+    known = translation(AMQPLinkError(condition=b"amqp:unauthorized-access", description="no"), "looking for event hub orders")
+    assert isinstance(known, AccessDeniedError)
+    assert known.missing == "Send"
+
+
 def test_a_certificate_that_is_not_trusted_is_denied_and_names_the_setting() -> None:
     bad = ssl.SSLCertVerificationError("self-signed certificate")
     known = translation(AMQPConnectionError(ErrorCondition.SocketError, description="x", error=bad), "asking")

@@ -42,10 +42,11 @@ class EventHubsServer:
     """Started by `start()` or by `with`; ends with `close()`. Every method may be called from any thread.
 
     `hubs`: names and partition counts. `port` 0: a free one. `users`: names and keys of shared access policies, which tokens are
-    then checked against, as are `bearer_tokens`; without users every token is good. `max_message_bytes` is the largest event or
-    batch, `idle_seconds` how long a client may be silent, as the service says it to clients. `consumer_groups` are those that
-    each hub has besides $Default. `folder` keeps hubs and events for a later emulator; `retention_ms` and `max_events` take events
-    away from the front of each partition. `opaque_offsets`: offsets that are no numbers, as hubs with geo-replication have them.
+    then checked against, as are `bearer_tokens`, which may change while it runs; without either every token is good.
+    `max_message_bytes` is the largest event or batch, `idle_seconds` how long a client may be silent, as the service says it to clients.
+    `consumer_groups` are those that each hub has besides $Default. `folder` keeps hubs and events for a later emulator;
+    `retention_ms` and `max_events` take events away from the front of each partition. `opaque_offsets`: offsets that are no numbers, as
+    hubs with geo-replication have them.
     `tls=True` speaks TLS and nothing else, with a certificate for 127.0.0.1 by the authority in `ca_file`. `seed` is that of `rules`.
     """
 
@@ -56,7 +57,7 @@ class EventHubsServer:
         port: int = 0,
         folder: Path | str | None = None,
         users: Mapping[str, str] | None = None,
-        bearer_tokens: Collection[str] = (),
+        bearer_tokens: Collection[str] | None = None,
         consumer_groups: Collection[str] = (),
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         idle_seconds: float = 240.0,
@@ -78,7 +79,7 @@ class EventHubsServer:
         self._security = Security() if tls else None
         self._seed = seed
         self._users = dict(users) if users else None
-        self._bearer_tokens = tuple(bearer_tokens)
+        self._bearer_tokens = bearer_tokens
         self._consumer_groups = tuple(consumer_groups)
         self._max_message_bytes = max_message_bytes
         self._idle_seconds = idle_seconds
@@ -294,7 +295,7 @@ class EventHubsServer:
         self._folder = None if self._chosen_folder is None else HubFolder(self._chosen_folder)
         service = Service(
             loop,
-            access=Access(self._users or {}, self._bearer_tokens) if self._users or self._bearer_tokens else None,
+            access=self._access(),
             clock_ms=self._clock_ms,
             max_message_bytes=self._max_message_bytes,
             idle_seconds=self._idle_seconds,
@@ -304,6 +305,12 @@ class EventHubsServer:
             if name.lower() not in {hub.name.lower() for hub in service.hubs}:
                 service.add(self._hub(name, self._hubs.get(name, 1)))
         return service
+
+    def _access(self) -> Access | None:
+        """None: everybody."""
+        if self._users is None and self._bearer_tokens is None:
+            return None
+        return Access(self._users or {}, () if self._bearer_tokens is None else self._bearer_tokens)
 
     def _hub(self, name: str, partitions: int) -> Hub:
         if self._folder is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from typing import Any
 from uuid import UUID
 
@@ -147,6 +149,15 @@ def test_a_bearer_token_is_good_if_it_is_one_that_was_named() -> None:
     for token, status in (("good", 202), ("bad", 401)):
         _, values, _ = Peer(World(access=Access({}, ["good"]))).open().ask("$cbs", *put(token, kind="jwt"))
         assert values["status-code"] == status
+
+
+@pytest.mark.parametrize(("left", "status"), [(600, 202), (0, 401)])
+def test_a_bearer_token_is_good_until_the_time_that_it_says(left: int, status: int) -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"exp": NOW + left}).encode()).rstrip(b"=").decode()
+    token = f"e30.{claims}.nobody"
+    _, values, _ = Peer(World(access=Access({}, [token]))).open().ask("$cbs", *put(token, kind="jwt"))
+    assert values["status-code"] == status
+    assert ("ExpiredToken" in str(values["status-description"])) is (status == 401)
 
 
 def test_a_token_of_one_hub_or_of_another_connection_is_none_here() -> None:
