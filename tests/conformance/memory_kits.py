@@ -12,7 +12,10 @@ from streamkit.builtin.memory.topic import Shape
 from streamkit.plugin import AdapterContext, NewRecord
 from streamkit.testing.conformance import BrokerKit, StoreKit
 
-__all__ = ["MemoryKit", "MemoryStoreKit", "SplittingKit"]
+__all__ = ["SESSION_SECONDS", "MemoryKit", "MemoryStoreKit", "SplittingKit"]
+
+SESSION_SECONDS = 1.0
+"""How long a member may be silent."""
 
 
 class MemoryKit(BrokerKit):
@@ -21,7 +24,8 @@ class MemoryKit(BrokerKit):
     leave_seconds = 0.5
 
     def __init__(self, shape: Shape) -> None:
-        self.settings = MemorySettings(name=f"kit-{uuid.uuid4().hex}", shape=shape, auto_create=False, session_timeout=timedelta(seconds=1))
+        session = timedelta(seconds=SESSION_SECONDS)
+        self.settings = MemorySettings(name=f"kit-{uuid.uuid4().hex}", shape=shape, auto_create=False, session_timeout=session)
         self.log = MemoryLog.named(self.settings.name)
 
     def broker(self, context: AdapterContext) -> MemoryBroker:

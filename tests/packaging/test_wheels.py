@@ -20,6 +20,7 @@ HEAVY = (
     "boto3",
     "botocore",
     "msgspec",
+    "pybase64",
     "confluent_kafka",
     "azure",
     "rich",

@@ -41,10 +41,14 @@ class LinesReader(Reader):
         self._paused.difference_update(partitions)
 
     async def poll(self, budget: Budget) -> Sequence[Event]:
-        share = max(1, len(self._next))
-        records, size = max(1, budget.max_records // share), max(1, budget.max_bytes // share)
-        running = [partition for partition in self._next if partition not in self._paused]
-        events = [event for partition in running if (event := self._read(partition, records, size)) is not None]
+        events: list[Event] = []
+        records, size = budget.max_records, budget.max_bytes
+        for partition in [partition for partition in self._next if partition not in self._paused]:
+            if records > 0 and size > 0 and (event := self._read(partition, records, size)) is not None:
+                events.append(event)
+                if isinstance(event, Batch):
+                    records, size = records - len(event), size - event.bytes
+                    self._next[partition] = self._next.pop(partition)  # it comes last in the next poll
         return events or [Idle(0.1)]
 
     def _read(self, partition: Partition, max_records: int, max_bytes: int) -> Event | None:

@@ -1,19 +1,23 @@
 """Makes a client's `get_records` cheaper: what botocore works out anew for each call, though it is the same each time, is kept.
 
 The address, the headers and the context of a request are learned from the first call of a stream, and the body is read in one
-piece. Signing, credentials, retries, connections, errors and the parser of answers stay botocore's: it is entered one floor
-below `_make_api_call`. The first call of each stream is an ordinary one, and so is each with arguments that are not known
-here. A botocore that is built otherwise is left as it is. `client.py` calls this once for each client that reads.
+piece. `request.py` makes the request with fewer steps, and `connection.py` sends it where a connection is open already. Signing,
+credentials, retries, opening connections, errors and the parser of answers stay botocore's: it is entered one floor below
+`_make_api_call`. The first call of each stream is an ordinary one, and so is each with arguments that are not known here. A botocore
+that is built otherwise is left as it is. `client.py` calls this once for each client that reads.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, cast
 
 from botocore import exceptions as sdk
 from urllib3 import exceptions as http
+
+from streamkit_kinesis.connection import OpenConnections, Whole
+from streamkit_kinesis.request import Requests, sign_leanly
 
 __all__ = ["make_lean"]
 
@@ -40,7 +44,12 @@ def make_lean(client: Any) -> bool:
     send = getattr(endpoint, "_send", None)
     if make_request is None or send is None:
         return False
-    endpoint._send = _Sender(send)  # not a handler of `before-send`: who answers there, a stub of a test, means that nothing is sent
+    # Not a handler of `before-send`: who answers there, a stub of a test, means that nothing is sent.
+    endpoint._send = _Sender(send, OpenConnections(getattr(endpoint, "http_session", None)))
+    if hasattr(endpoint, "create_request") and hasattr(endpoint, "prepare_request") and hasattr(endpoint, "_event_emitter"):
+        endpoint.create_request = Requests(endpoint, endpoint.create_request)
+    if hasattr(signer := getattr(client, "_request_signer", None), "get_auth_instance"):
+        sign_leanly(signer)
     _keep_user_agent(client)
     call = _Call(client.get_records, make_request, client.exceptions)
     client.meta.events.register("before-call.kinesis.GetRecords", call.learn)
@@ -97,12 +106,15 @@ class _Sender:
     That is inside botocore's retries, and a body that ends too early is an error of the connection here.
     """
 
-    def __init__(self, send: Callable[[Any], _Response]) -> None:
+    def __init__(self, send: Callable[[Any], _Response], connections: OpenConnections) -> None:
         self._send = send
+        self._open = connections
 
     def __call__(self, request: Any) -> _Response:
         if request.headers.get("X-Amz-Target") not in _TARGETS:
             return self._send(request)
+        if (answered := self._open.send(request)) is not None:
+            return cast("_Response", answered)
         request.stream_output = True
         response = self._send(request)
         try:
@@ -115,15 +127,6 @@ class _Sender:
             raise sdk.ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
         except (OSError, http.HTTPError) as error:
             raise sdk.HTTPClientError(error=error) from error
-        response.raw = _Whole(body)
+        response.raw = Whole(body)
+        self._open.learn(request.url)
         return response
-
-
-class _Whole:
-    """A body that has been read."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    def stream(self) -> Iterator[bytes]:
-        yield self._body

@@ -277,4 +277,4 @@ class Unpacker:
 
 def _has_aggregate(values: list[bytes]) -> bool:
     """Text and JSON come before MAGIC, so mostly one comparison each decides."""
-    return max(values) >= MAGIC and any(value.startswith(MAGIC) for value in values if value >= MAGIC)
+    return any(value.startswith(MAGIC) for value in values if value >= MAGIC)

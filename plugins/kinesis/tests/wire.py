@@ -29,6 +29,8 @@ class Asked:
     path: str
     headers: Mapping[str, str]
     body: dict[str, object]
+    raw: bytes = b""
+    """The body as it came."""
 
 
 @dataclass
@@ -49,8 +51,8 @@ class Wire:
             protocol_version = "HTTP/1.1"
 
             def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+                raw = self.rfile.read(int(self.headers["Content-Length"]))
+                asked = Asked(self.path, {name.lower(): value for name, value in self.headers.items()}, json.loads(raw), raw)
                 wire.asked.append(asked)
                 said = wire.answer(asked)
                 self.send_response(said.status)

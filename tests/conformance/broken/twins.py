@@ -12,12 +12,14 @@ from streamkit.builtin.memory.reader import MemoryReader
 from streamkit.plugin import AdapterContext
 from streamkit.testing.conformance import BrokerKit, StoreKit
 from tests.conformance.broken import brokers, readers, stores
-from tests.conformance.memory_kits import MemoryKit, MemoryStoreKit, SplittingKit
+from tests.conformance.memory_kits import SESSION_SECONDS, MemoryKit, MemoryStoreKit, SplittingKit
 
 __all__ = ["TWINS", "Twin"]
 
 PATIENCE_SECONDS = 0.7
 RULE_SECONDS = 3.0
+SILENT = ("B13",)
+"""Rules that wait until a session has run out."""
 LINEAGE = ("B70", "B71", "B72", "B75")
 
 
@@ -39,7 +41,8 @@ class Twin:
             return FileTwinKit(FileStore if sound else self.broken, folder)
         kit: BrokerKit = _broker_kit(self.rule in LINEAGE, *_parts(self.broken, sound))
         if not sound:
-            kit.patience_seconds, kit.rule_seconds = PATIENCE_SECONDS, RULE_SECONDS
+            longer = SESSION_SECONDS if self.rule in SILENT else 0.0
+            kit.patience_seconds, kit.rule_seconds = PATIENCE_SECONDS + longer, RULE_SECONDS + 2 * longer
         return kit
 
 

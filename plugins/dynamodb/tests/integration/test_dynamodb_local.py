@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import multiprocessing
 import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from multiprocessing.queues import Queue
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,53 +112,6 @@ def _unordered(value: dict[str, Any]) -> dict[str, Any]:
 
 
 # -- races --------------------------------------------------------------------------------------------------------------
-
-
-def race(url: str, table: str, worker: str, start: Barrier, results: Queue[object], rounds: int) -> None:
-    try:
-        results.put(asyncio.run(_race(url, table, worker, start, rounds)))
-    except BaseException as error:
-        start.abort()
-        results.put(repr(error))
-
-
-async def _race(url: str, table: str, worker: str, start: Barrier, rounds: int) -> list[list[tuple[str, int]]]:
-    """Opens a table that nobody has made, and in each round takes all that everybody has listed."""
-    start.wait(60)
-    store = store_at(url, table, worker, request_timeout="20s")
-    await store.open()
-    await store.create([Lease(shard) for shard in shards(30)])
-    won = []
-    for _ in range(rounds):
-        start.wait(60)
-        leases = await store.leases()
-        start.wait(60)
-        answers = await store.take(leases, worker)
-        won.append([(lease.partition.id, answer.epoch) for lease, answer in zip(leases, answers, strict=True) if isinstance(answer, Claim)])
-    await store.close()
-    return won
-
-
-def test_of_processes_that_make_a_table_and_take_at_once_one_wins_each_lease(
-    client: Any, table: str, dynamodb_server: DynamoDBServer
-) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    rounds, workers = 4, 3
-    start, results = spawn.Barrier(workers), spawn.Queue()
-    arguments = [(dynamodb_server.endpoint_url, table, f"w{n}", start, results, rounds) for n in range(workers)]
-    processes = [spawn.Process(target=race, args=one) for one in arguments]
-    for process in processes:
-        process.start()
-    reports = [results.get(timeout=90) for _ in processes]
-    for process in processes:
-        process.join(30)
-        process.close()
-    results.close()
-    results.join_thread()
-    assert [report for report in reports if isinstance(report, str)] == []
-    for number in range(rounds):
-        won = sorted(lease for report in reports for lease in report[number])
-        assert won == [(shard.id, number + 1) for shard in shards(30)], "each lease once, and each epoch once"
 
 
 def test_threads_that_renew_save_and_steal_never_share_a_grant(client: Any, table: str, dynamodb_server: DynamoDBServer) -> None:

@@ -1,10 +1,10 @@
-"""Event Hubs keeps the rules of brokers and of producers, on the emulator; once for each way to receive."""
+"""Event Hubs keeps the rules of brokers and of producers, on the emulator; those about reading once for each way to receive."""
 
 from __future__ import annotations
 
 import uuid
 from datetime import timedelta
-from typing import Literal, cast
+from typing import Literal
 
 import pytest
 from streamkit_eventhubs.broker import EventHubsBroker
@@ -13,7 +13,7 @@ from streamkit_eventhubs.settings import EventHubsSettings
 from streamkit_sandbox.eventhubs.server import EventHubsServer
 
 from streamkit.plugin import AdapterContext
-from streamkit.testing.conformance import BrokerKit, broker_rules
+from streamkit.testing.conformance import BROKER_RULES, BrokerKit, Rule, broker_rules, check
 
 # The SDK leaves the sockets of connections that the service has closed to the garbage collector, which says so.
 pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")]
@@ -57,9 +57,18 @@ class EventHubsKit(BrokerKit):
         self._server.delete_hub(stream)
 
 
-@pytest.fixture(params=["fast", "sdk"])
-def eventhubs(request: pytest.FixtureRequest, eventhubs_server: EventHubsServer) -> EventHubsKit:
-    return EventHubsKit(eventhubs_server, cast('Literal["fast", "sdk"]', request.param))
+OF_READERS = [rule for rule in BROKER_RULES if "static" in rule.declares or rule.id in ("B05", "B06")]
+"""The others are about discovery and producers, which do not receive."""
+
+
+@pytest.fixture
+def eventhubs(eventhubs_server: EventHubsServer) -> EventHubsKit:
+    return EventHubsKit(eventhubs_server, "fast")
 
 
 test_rules = broker_rules("eventhubs")
+
+
+@pytest.mark.parametrize("rule", OF_READERS, ids=str)
+def test_rules_of_readers_by_the_sdks_own_way(rule: Rule, eventhubs_server: EventHubsServer) -> None:
+    check(rule, EventHubsKit(eventhubs_server, "sdk"))

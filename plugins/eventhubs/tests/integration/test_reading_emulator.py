@@ -28,23 +28,6 @@ def live(request: pytest.FixtureRequest, eventhubs_server: Any, event_hub: str) 
     return run
 
 
-def test_from_earliest_everything_comes_in_order_and_then_it_is_caught_up(live: Callable[..., None]) -> None:
-    async def test(here: Live) -> None:
-        partitions = await here.discover()
-        sent = [b"%d" % n for n in range(300)]
-        here.append(sent)
-        async with here.worker() as worker:
-            for number, partition in enumerate(partitions):
-                await worker.reader.add(partition, StartPosition.EARLIEST, epoch=1 + number)
-            await worker.until(lambda: len(worker.records) == 300 and worker.caught_up == {"0", "1", "2", "3"})
-            assert worker.values == sent
-            assert [record.position.sequence for record in worker.records] == list(range(300))
-            assert worker.failed == []
-            assert worker.batches[-1].lag_records == 0
-
-    live(test)
-
-
 async def _six(here: Live) -> tuple[Partition, list[Position], list[datetime]]:
     """Six events in one partition, some time apart; where and when each was written."""
     partition = (await here.discover())[0]
@@ -76,35 +59,6 @@ def test_each_start_position_begins_where_it_says(live: Callable[..., None]) -> 
                 await worker.reader.add(partition, resolved)
                 await worker.until(lambda: worker.caught_up)
                 assert [r.position.sequence for r in worker.records] == list(range(first, 6)), name
-
-    live(test)
-
-
-def test_latest_is_resolved_to_a_position_so_nothing_written_before_the_reader_opens_is_missed(live: Callable[..., None]) -> None:
-    async def test(here: Live) -> None:
-        partition, positions, _ = await _six(here)
-        resolved = await here.broker.resolve(partition, StartPosition.LATEST)
-        assert resolved == StartPosition.after(positions[-1])
-        assert resolved.position is not None
-        assert resolved.position.token == positions[-1].token
-        here.append([b"between"])
-        async with here.worker() as worker:
-            await worker.reader.add(partition, resolved)
-            await worker.until(lambda: worker.caught_up)
-            assert worker.values == [b"between"]
-        empty = here.partitions[1]
-        assert await here.broker.resolve(empty, StartPosition.LATEST) == StartPosition.EARLIEST  # all of it is still to be written
-
-    live(test)
-
-
-def test_tips_are_the_last_events_and_none_where_there_is_none(live: Callable[..., None]) -> None:
-    async def test(here: Live) -> None:
-        _, positions, _ = await _six(here)
-        tips = await here.broker.tips(here.partitions)
-        assert tips == [positions[-1], None, None, None]
-        assert tips[0] is not None
-        assert tips[0].token == positions[-1].token
 
     live(test)
 

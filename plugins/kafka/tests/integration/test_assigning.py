@@ -1,12 +1,10 @@
-"""What a member reads: from where it was told, only what the group gave it, and nothing after it was taken back."""
+"""What a member is given: its epoch, patterns, new partitions, and bounds of what it reads."""
 
 import pytest
 
 from streamkit.errors import BrokerError
-from streamkit.model import Batch, Partition, Position, StartPosition
-from streamkit.plugin import Assigned, CaughtUp
-
-HUNDRED = [b"%d" % number for number in range(100)]
+from streamkit.model import Batch, Partition, StartPosition
+from streamkit.plugin import Assigned
 
 
 def assigned(member):
@@ -19,25 +17,6 @@ def joined(kafka, member, count):
 
 def values(member, partition):
     return member.values.get(partition, [])
-
-
-def test_nothing_is_read_before_add_and_then_from_exactly_there(kafka, protocol):
-    topic = kafka.topic(2)
-    for number in (0, 1):
-        kafka.produce(topic, HUNDRED, number)
-    member = kafka.member(topic, adds=False, group_protocol=protocol)
-    joined(kafka, member, 2)
-    for _ in range(8):
-        member.poll()
-    assert not member.values
-    late, later = Partition(topic, "0"), Partition(topic, "1")
-    kafka.drive(member.membership.add(late, StartPosition.at(Position(37))))
-    kafka.until(lambda: len(values(member, late)) == 63, member)
-    kafka.drive(member.membership.add(later, StartPosition.after(Position(97))))
-    kafka.until(lambda: len(values(member, later)) == 2, member)
-    assert values(member, late) == HUNDRED[37:]
-    assert values(member, later) == HUNDRED[98:]
-    assert {event.partition for event in member.events if isinstance(event, CaughtUp)} <= {late, later}
 
 
 def test_the_epoch_of_an_assignment_is_the_groups_generation(kafka, protocol):
@@ -55,78 +34,6 @@ def test_a_partition_that_the_group_did_not_give_cannot_be_added(kafka, protocol
     with pytest.raises(BrokerError, match="the group has taken it back") as caught:
         kafka.drive(member.membership.add(Partition(kafka.topic(1), "0"), StartPosition.EARLIEST))
     assert caught.value.retryable
-
-
-@pytest.mark.parametrize("again", [30, 80])
-def test_removed_and_added_again_it_goes_on_where_it_is_told(kafka, protocol, again):
-    topic = kafka.topic(2)
-    kafka.produce(topic, HUNDRED, 0)
-    kafka.produce(topic, HUNDRED, 1)
-    member = kafka.member(topic, group_protocol=protocol)
-    small = type(kafka.budget)(60, 1 << 20, 0.05)
-    partition = Partition(topic, "0")
-    while not 0 < len(values(member, partition)) < 100:
-        assert len(values(member, partition)) < 100
-        member.poll(small)
-    kafka.drive(member.membership.remove([partition]))
-    seen = len(values(member, partition))
-    kafka.until(lambda: len(values(member, Partition(topic, "1"))) == 100, member)
-    for _ in range(4):
-        member.poll()
-    assert len(values(member, partition)) == seen
-    member.values.clear()
-    kafka.drive(member.membership.add(partition, StartPosition.at(Position(again))))
-    kafka.until(lambda: len(values(member, partition)) >= 100 - again, member)
-    assert values(member, partition) == HUNDRED[again:]
-
-
-def test_pausing_loses_and_repeats_nothing(kafka, protocol):
-    topic = kafka.topic(1)
-    kafka.produce(topic, HUNDRED * 20)
-    member = kafka.member(topic, group_protocol=protocol)
-    partition = Partition(topic, "0")
-    small = type(kafka.budget)(300, 1 << 20, 0.05)
-    for _ in range(4):
-        before = len(values(member, partition))
-        kafka.until(lambda before=before: len(values(member, partition)) > before or before == 2000, member)
-        kafka.drive(member.membership.pause([partition]))
-        paused = len(values(member, partition))
-        for _ in range(3):
-            member.poll(small)
-        assert len(values(member, partition)) == paused
-        kafka.drive(member.membership.resume([partition]))
-    kafka.until(lambda: len(values(member, partition)) >= 2000, member)
-    assert values(member, partition) == HUNDRED * 20
-
-
-def test_a_pause_does_not_outlive_the_assignment(kafka, protocol):
-    topic = kafka.topic(1)
-    kafka.produce(topic, HUNDRED)
-    member = kafka.member(topic, adds=False, group_protocol=protocol)
-    joined(kafka, member, 1)
-    partition = Partition(topic, "0")
-    kafka.drive(member.membership.add(partition, StartPosition.EARLIEST))
-    kafka.until(lambda: values(member, partition), member)
-    kafka.drive(member.membership.pause([partition]))
-    kafka.drive(member.membership.remove([partition]))
-    member.values.clear()
-    kafka.drive(member.membership.add(partition, StartPosition.EARLIEST))
-    kafka.until(lambda: len(values(member, partition)) == 100, member)
-
-
-def test_added_and_paused_at_once_it_waits_for_the_resume(kafka):
-    topic = kafka.topic(1)
-    kafka.produce(topic, HUNDRED)
-    member = kafka.member(topic, adds=False)
-    joined(kafka, member, 1)
-    partition = Partition(topic, "0")
-    kafka.drive(member.membership.add(partition, StartPosition.EARLIEST))
-    kafka.drive(member.membership.pause([partition]))
-    for _ in range(6):
-        member.poll()
-    assert not member.values
-    kafka.drive(member.membership.resume([partition]))
-    kafka.until(lambda: values(member, partition) == HUNDRED, member)
 
 
 def test_batches_are_bounded_and_of_one_partition(kafka):

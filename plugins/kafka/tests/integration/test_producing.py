@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streamkit.errors import BrokerError, BrokerUnavailableError, StreamGoneError
-from streamkit.model import Batch, Headers, Partition, StartPosition
+from streamkit.model import Batch, Partition, StartPosition
 from streamkit.plugin import NewRecord
 
 
@@ -37,17 +37,6 @@ def read_all(kafka, topic, partitions, count):
     return found
 
 
-def test_what_is_answered_is_there_with_all_that_a_record_has(kafka):
-    topic = kafka.topic(3)
-    headers = Headers([("a", b"1"), ("b", None), ("a", b"2")])
-    records = [NewRecord(b"v", b"k", headers, partition="2"), NewRecord(None, b"k", partition="0")]
-    answers = sending(kafka, lambda producer: producer.send(topic, records))
-    assert answers == [None, None]
-    found = {record.partition.id: record for record in read_all(kafka, topic, 3, 2)}
-    assert (found["2"].value, found["2"].key, found["2"].headers) == (b"v", b"k", headers)
-    assert found["0"].value is None
-
-
 def test_one_bad_record_does_not_fail_the_others(kafka):
     topic = kafka.topic(1)
     records = [
@@ -61,12 +50,6 @@ def test_one_bad_record_does_not_fail_the_others(kafka):
     assert [type(answer) for answer in answers] == [type(None), BrokerError, StreamGoneError, BrokerError, type(None)]
     assert "message.max.bytes" in answers[1].fix
     assert [record.value for record in read_all(kafka, topic, 1, 2)] == [b"1", b"4"]
-
-
-def test_a_missing_topic_is_gone(kafka):
-    options = {"message.timeout.ms": 3000, "topic.metadata.propagation.max.ms": 100}
-    [answer] = sending(kafka, lambda producer: producer.send("no-such-topic", [NewRecord(b"x")]), options=options)
-    assert isinstance(answer, StreamGoneError)
 
 
 def test_sends_of_many_pipelines_run_beside_one_another_and_keys_keep_their_order(kafka):

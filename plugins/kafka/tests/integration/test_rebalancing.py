@@ -1,29 +1,10 @@
-"""Revoke, loss, death and churn: the next owner starts after the last save, and nobody saves what is no longer theirs."""
-
-import subprocess
-import sys
-import time
+"""Revokes, errors inside them, and churn: what the rules of groups do not say."""
 
 import pytest
 
-from streamkit.errors import BrokerError, FencedError, StoreNotReadyError
-from streamkit.model import Checkpoint, Partition, Position, StartPosition
-from streamkit.plugin import Assigned, Lost
-
-PEER = """
-import sys
-from confluent_kafka import Consumer
-servers, group, topic, protocol = sys.argv[1:]
-config = {"bootstrap.servers": servers, "group.id": group, "group.protocol": protocol}
-if protocol == "classic":
-    config |= {"partition.assignment.strategy": "cooperative-sticky", "session.timeout.ms": 1000, "heartbeat.interval.ms": 300}
-consumer = Consumer(config)
-consumer.subscribe([topic])
-while True:
-    consumer.poll(0.1)
-    if consumer.assignment():
-        print("assigned", flush=True)
-"""
+from streamkit.errors import BrokerError, StoreNotReadyError
+from streamkit.model import Partition, StartPosition
+from streamkit.plugin import Lost
 
 
 def owned(*members):
@@ -34,34 +15,6 @@ def total(*members):
     return sum(len(found) for member in members for found in member.values.values())
 
 
-def test_a_revoked_partition_is_saved_before_the_next_owner_starts(kafka, protocol):
-    topic = kafka.topic(4)
-    for number in range(4):
-        kafka.produce(topic, [b"x"] * 50, number)
-    old = kafka.member(topic, group_protocol=protocol)
-    kafka.until(lambda: total(old) == 200, old)
-    new = kafka.member(topic, group_protocol=protocol)
-
-    def serve(revoked):
-        # The other member polls while we drain; nothing of ours may be given to it before we have returned.
-        until = time.monotonic() + 0.5
-        while time.monotonic() < until:
-            new.poll()
-            assert not set(new.grants) & set(revoked.partitions)
-        assert revoked.deadline_seconds == pytest.approx(25)
-        old.save_revoked(revoked)
-
-    old.on_revoke = serve
-    kafka.until(lambda: len(new.grants) == 2 and len(old.grants) == 2, old, new)
-    assert old.revokes
-    for partition, start in new.starts.items():
-        assert start == StartPosition.after(old.done[partition])
-    kafka.produce(topic, [b"y"], int(next(iter(new.grants)).id))
-    kafka.until(lambda: total(new), new, old)
-    assert total(old) == 200
-    assert total(new) == 1
-
-
 def test_partitions_that_were_not_yet_added_can_be_revoked(kafka, protocol):
     topic = kafka.topic(4)
     old = kafka.member(topic, adds=False, group_protocol=protocol)
@@ -70,41 +23,6 @@ def test_partitions_that_were_not_yet_added_can_be_revoked(kafka, protocol):
     old.on_revoke = lambda revoked: None
     new = kafka.member(topic, adds=False, group_protocol=protocol)
     kafka.until(lambda: owned(old, new) == [0, 1, 2, 3] and len(new.grants) == 2, old, new)
-
-
-def losing(protocol):
-    return {"max_poll_interval": "1000ms", **({"session_timeout": "1000ms"} if protocol == "classic" else {}), "group_protocol": protocol}
-
-
-def test_after_a_loss_our_own_bookkeeping_refuses_to_save(kafka, protocol):
-    topic = kafka.topic(1)
-    kafka.produce(topic, [b"x"] * 10)
-    member = kafka.member(topic, **losing(protocol))
-    kafka.until(lambda: total(member) == 10, member)
-    partition = Partition(topic, "0")
-    before = member.grants[partition]
-    checkpoint = Checkpoint(partition, StartPosition.after(Position(4)))
-    time.sleep(1.6)
-    kafka.until(lambda: any(isinstance(event, Lost) for event in member.events), member)
-    assert kafka.drive(member.membership.checkpoints.save([(checkpoint, before)]))[0].__class__ is FencedError
-    # Given again to the same member: the old grant stays refused, though the coordinator would take it.
-    kafka.until(lambda: partition in member.grants, member)
-    assert kafka.drive(member.membership.checkpoints.save([(checkpoint, before)]))[0].__class__ is FencedError
-    assert kafka.drive(member.membership.checkpoints.claim(partition, "w1", 0)).checkpoint is None
-    assert [type(event) for event in member.events if isinstance(event, Assigned | Lost)] == [Assigned, Lost, Assigned]
-
-
-def test_the_partitions_of_a_killed_member_come_over(kafka, protocol):
-    topic = kafka.topic(2)
-    arguments = [kafka.server.bootstrap_servers, kafka.group, topic, protocol]
-    with subprocess.Popen([sys.executable, "-c", PEER, *arguments], stdout=subprocess.PIPE, text=True) as peer:
-        try:
-            assert peer.stdout.readline() == "assigned\n"
-            member = kafka.member(topic, group_protocol=protocol, **({"session_timeout": "1s"} if protocol == "classic" else {}))
-            kafka.until(lambda: len(member.grants) == 1, member)
-        finally:
-            peer.kill()
-        kafka.until(lambda: len(member.grants) == 2, member)
 
 
 def test_an_error_inside_a_callback_comes_out_of_the_next_poll_and_costs_no_record(kafka, protocol):
@@ -127,18 +45,6 @@ def test_an_error_inside_a_callback_comes_out_of_the_next_poll_and_costs_no_reco
     for number in (0, 1):
         kafka.produce(topic, [b"y"], number)
     kafka.until(lambda: total(old) == 101 and total(new) == 51, old, new)
-
-
-def test_leaving_gives_partitions_away_at_once_and_serves_nothing(kafka, protocol):
-    topic = kafka.topic(2)
-    old = kafka.member(topic, group_protocol=protocol)
-    kafka.until(lambda: len(old.grants) == 2, old)
-    old.leave()
-    assert not old.revokes
-    new = kafka.member(topic, group_protocol=protocol)
-    began = time.monotonic()
-    kafka.until(lambda: len(new.grants) == 2, new)
-    assert time.monotonic() - began < 5
 
 
 def test_a_commit_during_a_rebalance_is_kept_not_fenced(kafka):

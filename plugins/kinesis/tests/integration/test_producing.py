@@ -21,6 +21,9 @@ from tests.conformance.context import PlainContext
 
 pytestmark = pytest.mark.integration
 
+ON_KINESALITE = pytest.mark.parametrize("server", ["kinesalite"], indirect=True)
+"""What the rules of brokers show on kinesis-local."""
+
 
 class Clock(PlainContext):
     def monotonic(self) -> float:
@@ -66,6 +69,7 @@ def read_all(server: Any, stream: str) -> dict[str, list[tuple[str, bytes]]]:
     return found
 
 
+@ON_KINESALITE
 def test_what_is_answered_is_there(server: Any) -> None:
     stream = server.create_stream(2)
     shards = [f"shardId-00000000000{number}" for number in range(2)]
@@ -115,6 +119,7 @@ def test_keys_keep_their_order_though_records_of_each_call_fail(server: Any, mon
     assert by_key == {f"key-{key}": list(range(key, 400, 5)) for key in range(5)}
 
 
+@ON_KINESALITE
 def test_a_stream_that_is_not_there(server: Any) -> None:
     with pytest.raises(StreamGoneError):
         sending(server, lambda producer: producer.check("no-such-stream"))

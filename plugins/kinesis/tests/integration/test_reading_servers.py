@@ -19,6 +19,9 @@ from streamkit.model import StartPosition
 
 pytestmark = pytest.mark.integration
 
+ON_KINESALITE = pytest.mark.parametrize("server", ["kinesalite"], indirect=True)
+"""What the rules of brokers show on kinesis-local."""
+
 
 @pytest.fixture(params=["kinesis", "kinesalite"])
 def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
@@ -55,7 +58,7 @@ def check_order(found: Following) -> None:
     assert len({record.id for record in found.records}) == len(found.records)
 
 
-@pytest.mark.parametrize("parser", ["fast", "boto3"])
+@pytest.mark.parametrize(("server", "parser"), [("kinesis", "boto3"), ("kinesalite", "fast"), ("kinesalite", "boto3")], indirect=["server"])
 def test_everything_is_read_once_in_order_with_either_parser(server: Any, stream: str, parser: str) -> None:
     values = numbered(300)
     put(server, stream, values)
@@ -67,6 +70,7 @@ def test_everything_is_read_once_in_order_with_either_parser(server: Any, stream
     assert all(record.timestamp.timestamp() == pytest.approx(time.time(), abs=60) for record in found.records)
 
 
+@ON_KINESALITE
 def test_reading_goes_on_after_each_position(server: Any, stream: str) -> None:
     values = numbered(40)
     put(server, stream, values)
@@ -167,6 +171,7 @@ def test_reading_goes_on_in_the_middle_of_an_aggregate(server: Any, stream: str)
     assert rest.values == [b"user 2", b"user 3"]
 
 
+@ON_KINESALITE
 def test_a_deleted_stream_is_gone_and_never_an_end(server: Any, stream: str) -> None:
     put(server, stream, numbered(4))
     client = client_of(server)

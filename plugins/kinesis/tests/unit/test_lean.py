@@ -9,49 +9,19 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import botocore.session
 import pytest
 from botocore import exceptions as sdk
-from botocore.awsrequest import AWSResponse
-from botocore.config import Config
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.credentials import Credentials
-from botocore.loaders import create_loader
 from streamkit_kinesis.lean import make_lean
-from streamkit_kinesis.parser import fast_parser_factory
 
+from plugins.kinesis.tests.reading_client import client_of
 from plugins.kinesis.tests.wire import Asked, Said, Wire
 
 ARN = "arn:aws:kinesis:eu-west-1:123456789012:stream/orders"
 EMPTY = b'{"Records":[],"MillisBehindLatest":0}'
-LOADER = create_loader()
-"""One for all clients: to read the description of the service takes longer than most tests."""
 PER_CALL = {"x-amz-date", "authorization", "amz-sdk-invocation-id"}
-
-
-def client_of(url: str | None, *, attempts: int = 1, lean: bool = True, timeout: float = 20.0) -> Any:
-    session = botocore.session.Session()
-    session.register_component("data_loader", LOADER)
-    session.register_component("response_parser_factory", fast_parser_factory())
-    client = session.create_client(
-        "kinesis",
-        region_name="eu-west-1",
-        endpoint_url=url,
-        aws_access_key_id="key-1",
-        aws_secret_access_key="s",
-        config=Config(retries={"total_max_attempts": attempts, "mode": "standard"}, read_timeout=timeout, connect_timeout=timeout),
-    )
-    client.meta.events.register_first("needs-retry.kinesis.GetRecords", _without_pauses(attempts))
-    if lean:
-        assert make_lean(client), "this botocore is not the one that it was written for"
-    return client
-
-
-def _without_pauses(attempts_allowed: int) -> Any:
-    def handler(attempts: int, response: Any, caught_exception: Exception | None, **_: object) -> int | None:
-        failed = caught_exception is not None or response[0].status_code >= 500
-        return 0 if failed and attempts < attempts_allowed else None
-
-    return handler
 
 
 @pytest.mark.parametrize("arguments", [{}, {"Limit": 7}, {"Limit": 9, "StreamARN": ARN}], ids=["plain", "limit", "ARN"])
@@ -80,6 +50,21 @@ def _agent(asked: Asked) -> str:
 
 def _scope(asked: Asked) -> str:
     return asked.headers["authorization"].rpartition("Signature=")[0]
+
+
+def test_the_signature_is_the_one_that_botocore_would_make_of_what_was_sent() -> None:
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        for iterator in ("one", "two", "three"):
+            client.get_records(ShardIterator=iterator)
+    for asked in wire.asked:
+        signed, said = re.fullmatch(r".*SignedHeaders=(\S+), Signature=(\w+)", asked.headers["authorization"]).groups()  # type: ignore[union-attr]
+        assert "host" in signed.split(";")
+        headers = {name: asked.headers[name] for name in signed.split(";")}
+        request = AWSRequest("POST", wire.url + asked.path, headers=headers, data=asked.raw)
+        request.context["timestamp"] = asked.headers["x-amz-date"]
+        auth = SigV4Auth(Credentials("key-1", "s"), "kinesis", "eu-west-1")
+        assert said == auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
 
 
 def test_only_the_first_call_of_a_stream_is_an_ordinary_one() -> None:

@@ -12,7 +12,8 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from streamkit_kinesis.parser import RawRecord, UnusableAnswerError, fast_parser_factory, records_of, strict_parser_factory
+from streamkit_kinesis import parser
+from streamkit_kinesis.parser import LARGE_BYTES, RawRecord, UnusableAnswerError, fast_parser_factory, records_of, strict_parser_factory
 
 from plugins.kinesis.tests.canned import Canned
 
@@ -64,6 +65,39 @@ def test_an_answer_is_boto3s_with_records_of_our_own() -> None:
     assert fast["ChildShards"][0]["ParentShards"] == ["shardId-0"]
     assert fast["ResponseMetadata"]["HTTPStatusCode"] == 200
     assert fast["ResponseMetadata"]["RequestId"] == "r"
+
+
+LARGE = base64.b64encode(bytes(range(256)) * 5).decode()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(LARGE, id="whole"),
+        pytest.param(LARGE.replace("/", "\\/"), id="escaped"),
+        pytest.param(LARGE.replace("A", "\\u0041"), id="more escaped"),
+        pytest.param(LARGE[:40] + "\\n" + LARGE[40:], id="in lines"),
+        pytest.param(LARGE[:41] + "*" + LARGE[41:], id="a character that means nothing"),
+        pytest.param("", id="empty"),
+    ],
+)
+def test_large_records_are_boto3s_as_well(data: str) -> None:
+    assert len(LARGE) > LARGE_BYTES
+    record = bytes_of(RECORD).replace(bytes_of(RECORD["Data"]), b'"%b"' % data.encode())
+    first = bytes_of({**RECORD, "Data": LARGE})
+    fast = same(b'{"Records": [%b, %b, %b], "NextShardIterator": "next", "MillisBehindLatest": 7}' % (first, record, first))
+    assert fast["Records"][0].data == fast["Records"][2].data == bytes(range(256)) * 5
+
+
+def test_large_records_do_not_go_through_msgspecs_base64(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[str] = []
+    monkeypatch.setattr(parser, "b64decode", lambda text, *more: taken.append(text) or b"")
+    FAST.answer(bytes_of({**ANSWER, "Records": [{**RECORD, "Data": LARGE}] * 3}))
+    FAST.get_records()
+    assert taken == [LARGE] * 3
+    FAST.answer(bytes_of(ANSWER))
+    FAST.get_records()
+    assert len(taken) == 3
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,6 @@ def read_from(world: World, start: StartPosition, written: datetime | None = Non
     return values_in(world.run(3))
 
 
-def test_earliest_begins_at_the_oldest_record() -> None:
-    world, _ = five()
-    assert read_from(world, StartPosition.EARLIEST) == [b"0", b"1", b"2", b"3", b"4"]
-
-
 def test_after_a_position_that_record_does_not_come_again() -> None:
     world, sequences = five()
     assert read_from(world, StartPosition.after(Position(sequences[1])), at(1)) == [b"2", b"3", b"4"]
@@ -44,20 +39,10 @@ def test_after_a_position_that_record_does_not_come_again() -> None:
     assert world.context.told == []
 
 
-def test_at_a_position_that_record_comes() -> None:
-    world, sequences = five()
-    assert read_from(world, StartPosition.at(Position(sequences[1]))) == [b"1", b"2", b"3", b"4"]
-
-
 def test_at_a_position_that_no_record_has_the_next_one_comes_and_nothing_is_amiss() -> None:
     world, sequences = five()
     assert read_from(world, StartPosition.at(Position(sequences[1] + 1)), at(0)) == [b"2", b"3", b"4"]
     assert world.context.told == []
-
-
-def test_at_a_time_the_first_record_that_is_not_older_comes_first() -> None:
-    world, _ = five()
-    assert read_from(world, StartPosition.at_time(at(2.5))) == [b"3", b"4"]
 
 
 def test_at_a_time_what_a_rougher_service_brings_before_is_left_out_and_nothing_behind_it() -> None:

@@ -29,13 +29,6 @@ def numbers(count: int, begin: int = 0) -> list[bytes]:
     return [b"%d" % number for number in range(begin, count)]
 
 
-def test_everything_is_returned_once_and_in_order() -> None:
-    world = filled(50, read_records=7)
-    events = world.run(3)
-    assert values_in(events) == numbers(50)
-    assert [record.position for record in records_in(events)] == sorted(record.position for record in records_in(events))
-
-
 def test_a_record_knows_its_key_its_time_and_the_lag() -> None:
     world = World()
     world.service.put("orders", 0, b"tea", key="ädä")
