@@ -3,7 +3,7 @@
 Every call comes from the reader's thread: confluent-kafka 2.16 locks a Consumer for the whole of poll, so a call from
 elsewhere would starve. `poll` returns batches in runs of one partition, and drops what belongs to nobody any more.
 
-The rules about assigning are measured (reference: kafka-real.md and the tests in tests/integration/test_membership.py):
+The rules about assigning are measured (tests/integration/test_assigning.py and test_rebalancing.py):
 
 * A partition is assigned locally when it is added, at an exact offset, never inside the rebalance callback.
 * Outside the callbacks nothing is unassigned in a group: that would count as the answer to a pending revoke, and the next
