@@ -9,13 +9,14 @@ from streamkit.plugin.observer import Observer
 from streamkit.plugin.plugin import Plugin, hookimpl, register
 from streamkit.plugin.producer import NewRecord, Producer
 from streamkit.plugin.reader import Budget, Reader
-from streamkit.plugin.store import CheckpointStore, Claim, Grant, LeaseStore
+from streamkit.plugin.store import BegunSave, CheckpointStore, Claim, Grant, LeaseStore, PolledStore
 from streamkit.settings import Duration, Size
 
 __all__ = [
     "Adapter",
     "AdapterContext",
     "Assigned",
+    "BegunSave",
     "Broker",
     "Budget",
     "CaughtUp",
@@ -37,6 +38,7 @@ __all__ = [
     "NewRecord",
     "Observer",
     "Plugin",
+    "PolledStore",
     "Producer",
     "Reader",
     "Revoked",

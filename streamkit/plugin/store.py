@@ -15,7 +15,7 @@ from typing import NewType
 from streamkit.errors import UnsupportedError
 from streamkit.model import Capabilities, Checkpoint, Lease, Partition
 
-__all__ = ["CheckpointStore", "Claim", "Grant", "LeaseStore"]
+__all__ = ["BegunSave", "CheckpointStore", "Claim", "Grant", "LeaseStore", "PolledStore"]
 
 Grant = NewType("Grant", object)
 """The store's own proof of ownership (an epoch, a counter, an ETag). Opaque: kept by the engine, shown to the store."""
@@ -127,6 +127,38 @@ class CheckpointStore(ABC):
 
 def _no_requests() -> UnsupportedError:
     return UnsupportedError("this store keeps no requests", setting="STREAMKIT_STORE", fix="use another one, such as sqlite")
+
+
+class BegunSave:
+    """A save that is under way."""
+
+    def __init__(self, answers: Sequence[Grant | Exception] | None = None) -> None:
+        self.answers = answers
+        """What `CheckpointStore.save` would return; None: nobody knows yet."""
+
+
+class PolledStore(CheckpointStore):
+    """The store of a `Membership` whose client hears what became of a save while it is polled. `save` waits; with these two the reader
+    is polled meanwhile, so that a save costs a busy reader no time."""
+
+    @abstractmethod
+    async def begin_save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> BegunSave:
+        """The same as `save`, but it need not know the answers yet.
+
+        When: as `save`.
+        Where: on the reader's thread, between two polls or inside a revoke callback: there it must wait, and where polls bring nothing
+            it had better.
+        Raises: what `save` does.
+        """
+
+    @abstractmethod
+    async def look(self, begun: BegunSave) -> None:
+        """Fill in the answers if they are known; in bounded time they are.
+
+        When: again and again until they are, with polls in between, except inside a revoke callback.
+        Where: as `begin_save`.
+        Raises: what `save` does.
+        """
 
 
 class LeaseStore(CheckpointStore, ABC):

@@ -9,6 +9,7 @@ after the other: about 1 ms more than a synchronous commit. The client's own rep
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
@@ -32,11 +33,15 @@ class Commits:
         self._under_way: dict[Key, tuple[int, float]] = {}
         """Sent and neither confirmed nor reported yet: its offset, and when it is given up for lost."""
         self._refused: dict[Key, KafkaError] = {}
+        self._unreported: Counter[Key] = Counter()
+        """How many commits of it the client has not reported on."""
 
     def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
         """The client's report, inside a poll; must not raise there."""
         for partition in partitions:
             key = (partition.topic, partition.partition)
+            if self._unreported[key] > 0:
+                self._unreported[key] -= 1
             refusal = partition.error or error
             if refusal is None:
                 self._refused.pop(key, None)
@@ -54,6 +59,11 @@ class Commits:
         the `last_chance`. `serves`: the consumer may be polled for reports, because it is nobody's member.
         Raises StoreUnavailableError when nothing is known of any of them; all may be tried again.
         """
+        self.send(consumer, targets, last_chance=last_chance)
+        return self.confirm(consumer, targets, serves=serves)
+
+    def send(self, consumer: Consumer, targets: Sequence[TopicPartition], *, last_chance: bool = False) -> frozenset[Key]:
+        """The first half of `write`: those that have been sent."""
         now = self._monotonic()
         free = [t for t in targets if last_chance or self._under_way.get((t.topic, t.partition), (0, now))[1] <= now]
         if free:
@@ -63,6 +73,22 @@ class Commits:
             with translated("committing", reading=store_error):
                 # The targets are named: a commit without arguments would send what an earlier assignment left behind (#700).
                 consumer.commit(offsets=free, asynchronous=True)
+        sent = frozenset((target.topic, target.partition) for target in free)
+        self._unreported.update(sent)
+        return sent
+
+    def reported(self, sent: frozenset[Key], targets: Sequence[TopicPartition]) -> list[Exception | None] | None:
+        """One answer for each target, if the client has told by now what became of all that were sent; None if it has not.
+
+        Not before it has reported on every earlier commit of a partition as well: which one a report is about is not in it.
+        """
+        if any(self._unreported[key] for key in sent):
+            return None
+        keys = [(target.topic, target.partition) for target in targets]
+        return [None if key in sent and key not in self._refused else self._answer(key) for key in keys]
+
+    def confirm(self, consumer: Consumer, targets: Sequence[TopicPartition], *, serves: bool = False) -> list[Exception | None]:
+        """The second half of `write`: asks the coordinator what it has."""
         waiting = {(t.topic, t.partition): t for t in targets}
         self._confirm(consumer, waiting, serves)
         return [self._answer(key) if (key := (t.topic, t.partition)) in waiting else None for t in targets]

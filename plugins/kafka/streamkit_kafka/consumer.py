@@ -91,6 +91,8 @@ class ConsumerCore:
         self._polled = context.monotonic()
         self._size = _FIRST_SIZE_GUESS
         self.assignments: dict[Key, Assignment] = {}
+        self.is_busy = False
+        """Whether the last poll brought as much as it was to: the next one is soon, and does not wait."""
         self.leaving: frozenset[Key] = frozenset()
         """Those that a running callback gives back."""
         self.notices: list[Event] = []
@@ -184,7 +186,9 @@ class ConsumerCore:
             self._start_waiting(events)
             room = max(1, min(budget.max_records, int(budget.max_bytes / self._size)))
             wait = 0.0 if events else min(budget.max_wait_seconds, _LONGEST_WAIT_SECONDS)
-            self._sort(self._receive(room, wait), events)
+            messages = self._receive(room, wait)
+            self.is_busy = len(messages) == room
+            self._sort(messages, events)
         self._polled = self._context.monotonic()
         if self.watch.down and not events:
             self._lost_cluster()

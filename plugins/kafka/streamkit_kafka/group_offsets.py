@@ -14,7 +14,7 @@ from confluent_kafka import TopicPartition
 
 from streamkit.errors import FencedError, StoreNotReadyError, StoreUnavailableError, StreamkitError
 from streamkit.model import Capabilities, Checkpoint, Partition
-from streamkit.plugin import CheckpointStore, Claim, Grant
+from streamkit.plugin import BegunSave, Claim, Grant, PolledStore
 from streamkit_kafka.commit_format import METADATA_CHARACTERS, checkpoint_of, commit_of, generation_of
 from streamkit_kafka.commits import Commits, read_committed
 from streamkit_kafka.consumer import ConsumerCore, Key, key_of
@@ -23,10 +23,37 @@ from streamkit_kafka.streams import matches
 
 __all__ = ["GroupOffsets"]
 
+_PATIENCE_SECONDS = 1.0
+"""How long the client's report is waited for while polls bring records; then the coordinator is asked."""
 _SETTLED = "stop the group's workers first: only an empty group's offsets can be changed from outside"
 
 
-class GroupOffsets(CheckpointStore):
+class _Sent(BegunSave):
+    """What has been refused at once, and what has been sent."""
+
+    def __init__(self, checkpoints: Sequence[tuple[Checkpoint, Grant]], until: float) -> None:
+        super().__init__()
+        self.until = until
+        self.refusals: list[Exception | None] = []
+        """One for each checkpoint."""
+        self.targets: list[TopicPartition] = []
+        self.sent: frozenset[Key] = frozenset()
+        self._numbers: list[int] = []
+        self._grants = [grant for _, grant in checkpoints]
+
+    def accept(self, number: int, target: TopicPartition) -> None:
+        self._numbers.append(number)
+        self.targets.append(target)
+
+    def settle(self, outcomes: Sequence[Exception | None]) -> None:
+        """`outcomes`: one for each target."""
+        errors = list(self.refusals)
+        for number, outcome in zip(self._numbers, outcomes, strict=True):
+            errors[number] = outcome
+        self.answers = [grant if error is None else error for error, grant in zip(errors, self._grants, strict=True)]
+
+
+class GroupOffsets(PolledStore):
     """`Membership.checkpoints`. A grant is the serial of one assignment of one partition."""
 
     capabilities = Capabilities(fencing=True, scope="cluster", metadata_characters=METADATA_CHARACTERS)
@@ -67,22 +94,38 @@ class GroupOffsets(CheckpointStore):
             assignments[key].committed, assignments[key].is_claimed = committed, True
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
-        answers: list[Grant | Exception | None] = []
-        accepted: list[tuple[int, TopicPartition]] = []
+        begun = self._begun(checkpoints)
+        begun.settle(self._commits.confirm(self._core.consumer, begun.targets) if begun.targets else [])
+        assert begun.answers is not None
+        return begun.answers
+
+    async def begin_save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> BegunSave:
+        begun = self._begun(checkpoints)
+        await self.look(begun)
+        return begun
+
+    async def look(self, begun: BegunSave) -> None:
+        """The client's report comes with a poll that is busy anyway. Where none is to be expected soon, the coordinator is asked."""
+        assert isinstance(begun, _Sent)
+        outcomes = self._commits.reported(begun.sent, begun.targets)
+        if outcomes is None and (not self._core.is_busy or self._core.leaving or self._core.monotonic() > begun.until):
+            outcomes = self._commits.confirm(self._core.consumer, begun.targets)
+        if outcomes is not None:
+            begun.settle(outcomes)
+
+    def _begun(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> _Sent:
+        begun = _Sent(checkpoints, self._core.monotonic() + _PATIENCE_SECONDS)
         for number, (checkpoint, grant) in enumerate(checkpoints):
             refusal: StreamkitError | None = self._refusal(checkpoint, grant)
             if refusal is None:
                 try:
-                    accepted.append((number, commit_of(checkpoint)))
+                    begun.accept(number, commit_of(checkpoint))
                 except StreamkitError as error:
                     refusal = error
-            answers.append(refusal)
-        if accepted:
-            targets = [target for _, target in accepted]
-            outcomes = self._commits.write(self._core.consumer, targets, last_chance=bool(self._core.leaving))
-            for (number, _), outcome in zip(accepted, outcomes, strict=True):
-                answers[number] = outcome
-        return [grant if answer is None else answer for answer, (_, grant) in zip(answers, checkpoints, strict=True)]
+            begun.refusals.append(refusal)
+        if begun.targets:
+            begun.sent = self._commits.send(self._core.consumer, begun.targets, last_chance=bool(self._core.leaving))
+        return begun
 
     def _refusal(self, checkpoint: Checkpoint, grant: Grant) -> FencedError | None:
         assignment = self._core.assignments.get(key_of(checkpoint.partition))

@@ -10,7 +10,7 @@ from streamkit.engine.reading import Reading
 from streamkit.engine.runtime import Carrier
 from streamkit.errors import ConfigurationError
 from streamkit.model import Checkpoint, Partition
-from streamkit.plugin import CheckpointStore, Claim, Grant
+from streamkit.plugin import CheckpointStore, Claim, Grant, PolledStore
 
 __all__ = ["IoStoreCalls", "MirroredStoreCalls", "ReaderStoreCalls"]
 
@@ -49,7 +49,16 @@ class ReaderStoreCalls:
         return self._reading.call(lambda: self._store.claim(partition, owner, epoch))
 
     def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Awaitable[Sequence[Grant | Exception]]:
+        if isinstance(self._store, PolledStore):
+            return self._save_between_polls(self._store, checkpoints)
         return self._reading.call(lambda: self._store.save(checkpoints))
+
+    async def _save_between_polls(self, store: PolledStore, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
+        """Nobody else must be kept waiting for the answers. The store bounds how long that may take."""
+        begun = await self._reading.call(lambda: store.begin_save(checkpoints))
+        while begun.answers is None:
+            await self._reading.call(lambda: store.look(begun))
+        return begun.answers
 
     def list(self) -> Awaitable[Sequence[Checkpoint]]:
         return self._reading.call(lambda: self._store.list())
