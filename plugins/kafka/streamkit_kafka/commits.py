@@ -78,14 +78,14 @@ class Commits:
         return sent
 
     def reported(self, sent: frozenset[Key], targets: Sequence[TopicPartition]) -> list[Exception | None] | None:
-        """One answer for each target, if the client has told by now what became of all that were sent; None if it has not.
+        """One answer for each target, if the client has told by now what became of all of them; None if it has not, or one was not sent.
 
         Not before it has reported on every earlier commit of a partition as well: which one a report is about is not in it.
         """
-        if any(self._unreported[key] for key in sent):
-            return None
         keys = [(target.topic, target.partition) for target in targets]
-        return [None if key in sent and key not in self._refused else self._answer(key) for key in keys]
+        if any(key not in sent or self._unreported[key] for key in keys):
+            return None
+        return [self._answer(key) if key in self._refused else None for key in keys]
 
     def confirm(self, consumer: Consumer, targets: Sequence[TopicPartition], *, serves: bool = False) -> list[Exception | None]:
         """The second half of `write`: asks the coordinator what it has."""

@@ -580,3 +580,17 @@ def test_what_is_refused_at_once_needs_no_report(busy, script):
     poll(busy, script, lambda: script.lose(0) or script.give(0) or [message(1, offset) for offset in range(BUDGET.max_records)])
     begun = begin(busy, {P0: old})
     assert isinstance(begun.answers[0], FencedError)
+
+
+def test_one_that_was_not_sent_because_another_is_under_way_is_asked_about(busy, script, clock):
+    grants = {P0: claim(busy, P0).grant}
+    script.refuses = (0,)
+    first = begin(busy, grants)
+    again = begin(busy, grants, 10)
+    assert look(busy, again) is None
+    assert [call for call in script.calls if call[0] == "commit"] == [("commit", [(0, 10)])]
+    script.stored[0] = TopicPartition("t", 0, 11)
+    clock.now += 1.1
+    assert look(busy, again) == [grants[P0]]
+    report(busy, 0, 10)
+    assert look(busy, first) == [grants[P0]]
