@@ -15,6 +15,8 @@ __all__ = ["read_records"]
 _BUDGET = Budget(max_records=500, max_bytes=8 << 20, max_wait_seconds=0.05)
 PATIENCE_SECONDS = 30.0
 """How long a broker may fail in a way that passes."""
+QUIET_SECONDS = 15.0
+"""After so long without a failure the next one is the first: a client says some ten seconds apart that it is cut off."""
 AGAIN_SECONDS = 0.5
 
 
@@ -27,7 +29,7 @@ async def read_records(
 ) -> None:
     """Show `see` each record from `starts` on, until it answers False or everything that is there has been read. Raises BrokerError."""
     unread = set(starts)
-    failing_since: float | None = None
+    failing_since = failed_at = float("-inf")
     try:
         for partition, start in starts.items():
             await reader.add(partition, start)
@@ -35,13 +37,15 @@ async def read_records(
             try:
                 events = await reader.poll(_BUDGET)
             except BrokerError as error:
-                failing_since = failing_since if failing_since is not None else now()
-                if not error.retryable or now() - failing_since > PATIENCE_SECONDS:
+                if now() - failed_at > QUIET_SECONDS:
+                    failing_since = now()
+                failed_at = now()
+                if not error.retryable or failed_at - failing_since > PATIENCE_SECONDS:
                     raise
                 await signal.wait(AGAIN_SECONDS)
                 continue
-            if events:
-                failing_since = None
+            if not all(isinstance(event, Idle) for event in events):
+                failed_at = float("-inf")
             for event in events:
                 if isinstance(event, Batch):
                     if not all(map(see, event)):

@@ -92,11 +92,11 @@ class Claiming:
         first: Checkpoint | None = None
         while one.may_begin and checkpoint is None:
             try:
-                stored = await self._house.listing.ask(None)
+                stored = await self._house.listing.ask(None, self._may_begin)
                 written = next((c for c in stored if c.partition == one.partition), None)
                 # A save whose answer was lost is repeated as it was written: what follows a save may not have happened yet.
                 first = written or first or await self._resolve_start(stored, claim)
-                answer = await self._house.first_saves.ask((first, grant))
+                answer = await self._house.first_saves.ask((first, grant), self._may_begin)
                 if isinstance(answer, Exception):
                     raise answer
                 checkpoint, grant = first, answer
@@ -130,7 +130,7 @@ class Claiming:
                     )
                 if parked or checkpoint.parked:  # also where nothing is new: whoever comes after us has to know that we were here
                     checkpoint = replace(checkpoint, parked=parked)
-                    answer = await house.first_saves.ask((checkpoint, grant))
+                    answer = await house.first_saves.ask((checkpoint, grant), self._may_begin)
                     if isinstance(answer, Exception):
                         raise answer
                     grant = answer
@@ -151,7 +151,8 @@ class Claiming:
             parked = still_parked(parked)
         else:
             parents = [Partition(one.partition.stream, parent) for parent in one.partition.parents]
-            parked = inherited(parked, [row.parked for row in await self._house.listing.ask(None) if row.partition in parents])
+            rows = await self._house.listing.ask(None, self._may_begin)
+            parked = inherited(parked, [row.parked for row in rows if row.partition in parents])
         return after_a_claim(parked, one.partition, checkpoint.epoch) if one.previous_owner else parked
 
     async def _resolve_start(self, stored: Sequence[Checkpoint], claim: Claim) -> Checkpoint:
@@ -168,6 +169,9 @@ class Claiming:
             partitions_at_start=first.partitions,
             group_started=first.started,
         )
+
+    def _may_begin(self) -> bool:
+        return self._one.may_begin
 
     async def _wait_after(self, doing: str, error: StreamkitError, failures: int) -> None:
         one = self._one

@@ -6,13 +6,13 @@ to whoever starts it. What is wrong for good (a name, a right, a setting) ends t
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import TypeVar
 
 from streamkit.engine.delivery.dead_letter import DeadLetters
 from streamkit.engine.discovery import Discovery
 from streamkit.engine.parts import Parts
-from streamkit.engine.runtime import Runtime, Signal
+from streamkit.engine.runtime import Promise, Runtime, Signal
 from streamkit.errors import BrokerError, StoreNotReadyError, StoreThrottledError, StoreUnavailableError, StreamkitError
 from streamkit.model import Partition, Position
 
@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 0.5
 MAX_RETRY_SECONDS = 5.0
+LOOK_SECONDS = 1.0
 
 
 class NotStartedError(Exception):
@@ -45,24 +46,41 @@ class Starting:
         self._is_over = is_over
         self._report = report
 
-    async def reach(self, what: str, ask: Callable[[], Awaitable[T]]) -> T:
+    async def reach(self, what: str, ask: Callable[[], Promise[T]]) -> T:
         """What `ask` answers. While it raises what may pass it is asked again, until START_TIMEOUT is over: then that is raised.
 
-        Raises NotStartedError if the app is told to stop meanwhile.
+        Raises NotStartedError if the app is told to stop meanwhile: at once, also if a question is under way. What it opens is closed with
+        the rest.
         """
         failures = 0
         while not self._is_over():
             try:
-                return await ask()
+                return await self._answered(what, ask())
             except StreamkitError as error:
-                if not _may_pass(error) or self._runtime.monotonic() >= self._until:
+                if not _may_pass(error):
                     raise
                 failures += 1
-                if failures == 1:
-                    self._report(f"cannot start yet, {what} is asked again for {self._until - self._runtime.monotonic():.0f}s", error)
-            delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10)) * (0.5 + self._runtime.random() / 2)
-            await self._signal.wait(min(delay, max(0.0, self._until - self._runtime.monotonic())))
+                if failures == 1 and self._left > 0:
+                    self._report(f"cannot start yet, {what} is asked again for {self._left:.0f}s", error)
+                delay = min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2 ** min(failures - 1, 10)) * (0.5 + self._runtime.random() / 2)
+                await self._signal.wait(max(0.0, min(delay, self._left)))
+                if self._left <= 0 and not self._is_over():
+                    raise
         raise NotStartedError(what)
+
+    async def _answered(self, what: str, promise: Promise[T]) -> T:
+        promise.on_done(self._signal.set)
+        while not promise.done():
+            if self._is_over():
+                raise NotStartedError(what)
+            await self._signal.wait(LOOK_SECONDS)
+        if self._is_over():
+            raise NotStartedError(what)
+        return promise.result(0)
+
+    @property
+    def _left(self) -> float:
+        return self._until - self._runtime.monotonic()
 
 
 def _may_pass(error: StreamkitError) -> bool:
@@ -84,8 +102,8 @@ async def first_contact(
     if target is not None:
         await reach("the dead-letter target", lambda: io.call("open-dead-letter", target.open()))
     if dead_letters is not None:
-        await reach("the dead-letter target", dead_letters.check)
-    await reach("the broker", discovery.refresh)
+        await reach("the dead-letter target", lambda: runtime.control.call("check-target", dead_letters.check()))
+    await reach("the broker", lambda: runtime.control.call("first-discovery", discovery.refresh()))
     if parts.settings.stop.kind != "at_end":
         return {}
     known = list(discovery.known.values())

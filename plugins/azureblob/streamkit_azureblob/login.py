@@ -16,6 +16,10 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError
 __all__ = ["Login", "NoLoginError", "NotNowError"]
 
 
+MARGIN_SECONDS = 1.0
+"""What a request may take to get there: a token that ends on the way is refused like a wrong one."""
+
+
 class NoLoginError(ClientAuthenticationError):
     """Nobody was found to be. Its text is ours, and quotes no answer."""
 
@@ -39,7 +43,7 @@ class Login(AsyncTokenCredential):
             last = self._last.get(scopes)
             if last is None:
                 raise NoLoginError(f"no identity was found that can log in: {_in_short(error)}") from error
-            if last.expires_on <= time.time():
+            if last.expires_on <= time.time() + MARGIN_SECONDS:
                 raise NotNowError(f"the identity could not log in just now: {_in_short(error)}") from error
             return last
         self._last[scopes] = token

@@ -18,7 +18,7 @@ from streamkit.errors import StoreNotReadyError, StoreUnavailableError
 from streamkit_kafka.consumer import Key
 from streamkit_kafka.errors import store_error, translated
 
-__all__ = ["Commits", "read_committed"]
+__all__ = ["Commits", "read_committed", "read_each"]
 
 _PATIENCE_SECONDS = 0.1
 _PAUSE_SECONDS = 0.01
@@ -126,13 +126,26 @@ def read_committed(consumer: Consumer, keys: Sequence[Key], timeout_seconds: flo
 
     Raises StoreUnavailableError or StoreNotReadyError if any of them is in doubt.
     """
+    found = []
+    for answer in read_each(consumer, keys, timeout_seconds):
+        if isinstance(answer, Exception):
+            raise answer
+        found.append(answer)
+    return found
+
+
+def read_each(consumer: Consumer, keys: Sequence[Key], timeout_seconds: float) -> list[TopicPartition | Exception]:
+    """The same, with an answer in doubt as an error of its own. Raises if there is no answer at all."""
     with translated("reading committed offsets", reading=store_error):
         found = consumer.committed([TopicPartition(*key) for key in keys], timeout=timeout_seconds)
     by_key = {(p.topic, p.partition): p for p in found}
+    answers: list[TopicPartition | Exception] = []
     for key in keys:
         answer = by_key.get(key)
         if answer is None:
-            raise StoreUnavailableError(f"Kafka did not say where {key[0]}/{key[1]} stands")
-        if answer.error is not None:
-            raise store_error(answer.error, "reading the committed offset", f"{key[0]}/{key[1]}")
-    return [by_key[key] for key in keys]
+            answers.append(StoreUnavailableError(f"Kafka did not say where {key[0]}/{key[1]} stands"))
+        elif answer.error is not None:
+            answers.append(store_error(answer.error, "reading the committed offset", f"{key[0]}/{key[1]}"))
+        else:
+            answers.append(answer)
+    return answers

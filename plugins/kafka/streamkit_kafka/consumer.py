@@ -56,10 +56,10 @@ class Assignment:
     partition: Partition
     serial: int
     """Counts assignments in this process: the grant that a checkpoint must show."""
-    committed: TopicPartition | None = None
-    """What the group's coordinator said since this was assigned; the first claim takes it away."""
+    committed: TopicPartition | Exception | None = None
+    """What the group's coordinator said a moment ago, for the first claim; None: nothing, or that claim has taken it."""
+    looked_up: float = float("-inf")
     is_claimed: bool = False
-    """It has been asked for: a later claim asks anew."""
     assigned_locally: bool = False
     start: TopicPartition | None = None
     """Where the next poll begins to read it."""

@@ -16,7 +16,7 @@ from streamkit.errors import FencedError, StoreNotReadyError, StoreUnavailableEr
 from streamkit.model import Capabilities, Checkpoint, Partition
 from streamkit.plugin import BegunSave, Claim, Grant, PolledStore
 from streamkit_kafka.commit_format import METADATA_CHARACTERS, checkpoint_of, commit_of, generation_of
-from streamkit_kafka.commits import Commits, read_committed
+from streamkit_kafka.commits import Commits, read_committed, read_each
 from streamkit_kafka.consumer import ConsumerCore, Key, key_of
 from streamkit_kafka.errors import store_error, translated
 from streamkit_kafka.streams import matches
@@ -25,6 +25,8 @@ __all__ = ["GroupOffsets"]
 
 _PATIENCE_SECONDS = 1.0
 """How long the client's report is waited for while polls bring records; then the coordinator is asked."""
+_FRESH_SECONDS = 1.0
+_SINGLY_SECONDS = 30.0
 _SETTLED = "stop the group's workers first: only an empty group's offsets can be changed from outside"
 
 
@@ -63,6 +65,7 @@ class GroupOffsets(PolledStore):
         self._streams = streams
         self._name = name
         self._commits = Commits(core.request_seconds, core.monotonic)
+        self._singly_until = float("-inf")
         core.on_commit = self._commits.on_commit
 
     async def claim(self, partition: Partition, owner: str, epoch: int) -> Claim:
@@ -71,27 +74,31 @@ class GroupOffsets(PolledStore):
         if assignment is None:
             raise FencedError(f"{partition} cannot be claimed: the group has taken it back", held=epoch)
         generation = self.generation()
-        if assignment.committed is None:
-            self._look_up(partition)
-        found, assignment.committed = assignment.committed, None
+        if assignment.committed is None or self._core.monotonic() - assignment.looked_up > _FRESH_SECONDS:
+            self._look_up(key_of(partition))
+        found, assignment.committed, assignment.is_claimed = assignment.committed, None, True
         assert found is not None
+        if isinstance(found, Exception):
+            raise found
         return Claim(checkpoint_of(partition, found, owner, generation), Grant(assignment.serial), generation)
 
-    def _look_up(self, partition: Partition) -> None:
+    def _look_up(self, mine: Key) -> None:
         """What is committed of it, and of all others that have not been claimed yet: a group gives hundreds at once.
 
-        Nobody else can commit for what is ours, and we do not before it is claimed, so it stays true as long as the assignment.
+        It is good for a moment only: who has lost a partition may not have heard of it yet. An answer in doubt is that of its partition
+        alone. If there is none at all, perhaps because of one of them, each is asked for by itself for a while.
         """
-        mine, assignments = key_of(partition), self._core.assignments
-        keys = [mine, *(key for key, one in assignments.items() if not one.is_claimed and key != mine)]
+        now, assignments = self._core.monotonic(), self._core.assignments
+        keys = [mine]
+        if now >= self._singly_until:
+            keys += [key for key, one in assignments.items() if not one.is_claimed and key != mine]
         try:
-            found = self._committed(keys)
+            answers = read_each(self._core.consumer, keys, self._core.request_seconds)
         except StreamkitError:
-            if len(keys) == 1:
-                raise
-            keys, found = [mine], self._committed([mine])  # what is wrong with another one holds nobody up
-        for key, committed in zip(keys, found, strict=True):
-            assignments[key].committed, assignments[key].is_claimed = committed, True
+            self._singly_until = self._core.monotonic() + _SINGLY_SECONDS
+            raise
+        for key, answer in zip(keys, answers, strict=True):
+            assignments[key].committed, assignments[key].looked_up = answer, now
 
     async def save(self, checkpoints: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Grant | Exception]:
         begun = self._begun(checkpoints)

@@ -106,7 +106,8 @@ class MirroredStoreCalls:
         pairs = [(checkpoint, *_each(grant)) for checkpoint, grant in checkpoints]
         answers = await self._store.save([(checkpoint, grant) for checkpoint, grant, _ in pairs])
         result: builtins.list[Grant | Exception] = []
-        for (checkpoint, _, copy), answer in zip(pairs, answers, strict=True):
+        firsts: builtins.list[tuple[int, Checkpoint, Grant]] = []
+        for number, ((checkpoint, _, copy), answer) in enumerate(zip(pairs, answers, strict=True)):
             if isinstance(answer, Exception):
                 result.append(answer)
                 continue
@@ -116,15 +117,22 @@ class MirroredStoreCalls:
             # Positions are copied, nothing that only the next owner needs: Kafka's offsets could not hold it.
             checkpoint = replace(checkpoint, pending=None, pending_state=b"", suspect=None, suspected=0, parked={})
             if checkpoint.at.kind == "at":
-                result[-1] = await self._copy_first(checkpoint, copy) or result[-1]
+                firsts.append((number, checkpoint, copy))
             else:
                 self._uncopied[checkpoint.partition] = (checkpoint, copy)
+        if firsts:
+            refusals = await self._copy_firsts([(checkpoint, copy) for _, checkpoint, copy in firsts])
+            for (number, _, _), refusal in zip(firsts, refusals, strict=True):
+                result[number] = refusal or result[number]
         self._copy_soon()
         return result
 
-    async def _copy_first(self, checkpoint: Checkpoint, copy: Grant) -> Exception | None:
-        (answer,) = await self._mirror.save([(checkpoint, copy)])
-        return answer if isinstance(answer, Exception) else None
+    async def _copy_firsts(self, written: Sequence[tuple[Checkpoint, Grant]]) -> Sequence[Exception | None]:
+        try:
+            answers = await self._mirror.save(written)
+        except Exception as error:  # of these alone: the others of this save are where they belong
+            return [error] * len(written)
+        return [answer if isinstance(answer, Exception) else None for answer in answers]
 
     def _copy_soon(self) -> None:
         """One copy at a time, of the newest of each partition; nobody waits for it."""

@@ -90,6 +90,8 @@ class World:
         self.log._groups[GROUP] = WatchedCoordinator(self.given_up)
         self.outside = Outside(self.ledger, self.trouble, self.dice, self.given_up, self.settings.lease_duration.total_seconds())
         self.rows = WatchedRows(self.ledger)
+        self._set: set[tuple[str, str]] = set()
+        """Whose checkpoints an operator has set; once, because after that nothing disturbs."""
         """Those that count: a group's own are copies when there is a store beside it."""
         self._copies: Rows = {}
         self.log.rows = lambda broker, group: self.rows if (group == BESIDE) != self.plan.own_store else self._copies  # type: ignore[method-assign]
@@ -394,7 +396,7 @@ class World:
         """The rows of what halts because of owners that went, and nobody knows how: lawful only after so many of them."""
         said = [s.partition for worker in self.running for s in worker.supervisor.snapshot() if DOUBT in s.problem]
         rows = [(partition.stream, partition.id) for partition in said]
-        return [row for row in rows if self.rows[row].fruitless_claims > DOUBTFUL_OWNERS]
+        return [row for row in rows if self.rows[row].fruitless_claims > DOUBTFUL_OWNERS and row not in self._set]
 
     async def _set_checkpoints(self, halted: Sequence[tuple[str, str]]) -> None:
         """What that halt tells its operator to do: stop the workers, set the checkpoint, here to where it is, and start anew."""
@@ -405,6 +407,7 @@ class World:
             stored = self.rows[row]
             assert stored.checkpoint is not None
             self.rows[row] = overwritten(stored, stored.checkpoint)
+            self._set.add(row)
             self.ledger.note("(operator)", "set", row[1])
 
     async def _pause(self, seconds: float) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+
 import pytest
 
 from streamkit.errors import AccessDeniedError, BrokerUnavailableError, StreamGoneError, StreamkitError, ThrottledError
+from streamkit.model import Partition, StartPosition
 from streamkit.testing import Harness
+from streamkit.testing.scripted import ScriptedBroker
 from tests.unit.engine.rig import failing, values
 
 FAR_AWAY = BrokerUnavailableError("no broker answers", fix="see that it runs")
@@ -74,3 +79,28 @@ def test_the_tips_are_asked_again_too() -> None:
         h._run_until(lambda: not h.is_running, "stopped")
         h.stop()
         assert values(h) == [b"one"]
+
+
+def test_who_is_told_to_stop_while_a_question_is_under_way_does_not_wait_for_its_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    h = Harness(failing({}), assigned=False)
+
+    async def hangs(self: ScriptedBroker, streams: Sequence[str], start: StartPosition) -> Sequence[Partition]:
+        await asyncio.sleep(1000)
+        raise FAR_AWAY
+
+    monkeypatch.setattr(ScriptedBroker, "discover", hangs)
+    with h:
+        h.advance(3)
+        began = h.time
+        h.stop()
+        assert h.exit_code == 0
+        assert h.time - began < 10
+
+
+def test_no_question_is_begun_when_the_time_is_up() -> None:
+    h = Harness(failing({}), assigned=False, start_timeout="10s")
+    h.script.fail("discover", FAR_AWAY, times=1000)
+    with pytest.raises(BrokerUnavailableError), h:
+        h._run_until(lambda: not h.is_running, "given up")
+        h.stop()
+    assert h.time < 10.5

@@ -473,10 +473,10 @@ def test_a_second_claim_asks_anew_and_so_does_one_of_a_later_assignment(member, 
     script.stored[1] = TopicPartition("t", 1, 30)
     poll(member, script, lambda: script.lose(1) or script.give(1) or [])
     assert committed_of(member, P1) == 29
-    assert asked == [[0], [1]]
+    assert asked == [[0, 1], [1]]
 
 
-def test_a_partition_in_doubt_holds_no_other_up(member, script):
+def test_where_there_is_no_answer_at_all_each_is_asked_for_by_itself(member, script):
     sound = script.committed
 
     def doubtful(partitions, timeout):
@@ -485,11 +485,36 @@ def test_a_partition_in_doubt_holds_no_other_up(member, script):
         return sound(partitions, timeout)
 
     script.committed = doubtful
-    assert claim(member, P0).grant
+    with pytest.raises(StoreUnavailableError):
+        claim(member, P0)
+    assert claim(member, P0).grant, "what is wrong with the other one holds it up once"
     with pytest.raises(StoreUnavailableError):
         claim(member, P1)
     script.committed = sound
     assert claim(member, P1).grant
+
+
+class Doubt(Report):
+    metadata = ""
+
+
+def test_an_answer_in_doubt_is_that_of_its_partition_alone(member, script):
+    doubt = Doubt(KafkaError.COORDINATOR_LOAD_IN_PROGRESS)
+    doubt.offset = -1001
+    script.stored[1] = doubt
+    assert claim(member, P0).grant
+    with pytest.raises(StoreUnavailableError):
+        claim(member, P1)
+    script.stored[1] = TopicPartition("t", 1, 30)
+    assert committed_of(member, P1) == 29
+
+
+def test_what_was_looked_up_a_while_ago_is_not_what_a_claim_finds(member, script, clock):
+    script.stored[1] = TopicPartition("t", 1, 50)
+    claim(member, P0)
+    script.stored[1] = TopicPartition("t", 1, 100)  # by who has it now: we have not heard yet that we lost it
+    clock.now += 1.5
+    assert committed_of(member, P1) == 99
 
 
 # -- saves that a busy reader does not wait for --------------------------------------------------------------------------
