@@ -2,20 +2,18 @@
 
 botocore and urllib3 open connections, check certificates, go through proxies and keep the pool. What they do again for each
 request, though it is always the same, is done here once: lines that do not change, a parser of mails for eight headers, a body in
-pieces. `lean.py` asks here before it asks botocore. Whatever is not plain (no connection that is open, a proxy, an answer in chunks)
-is left to botocore, or to `http.client`.
+pieces. `lean.py` asks here before it asks botocore. What is not plain is left to botocore: a request before it is sent, an address with
+its first answer that is not plain, for ever. Such an answer is an error of the connection, because nothing here could understand it.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import socket
 import ssl
 import weakref
-from collections.abc import Iterator
-from http.client import HTTPException, HTTPResponse, IncompleteRead
-from typing import Any, cast
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from botocore import exceptions as sdk
 from botocore.awsrequest import AWSResponse
@@ -24,17 +22,17 @@ from urllib3 import exceptions as http
 __all__ = ["OpenConnections", "Whole"]
 
 READ_BYTES = 64 << 10
-"""So much is read at once: small answers come in one piece. What is left of a large one is read past this buffer."""
-MAX_LINE = 64 << 10
+"""So much is read at once: small answers come in one piece."""
+MAX_HEAD = 64 << 10
 MAX_HEADERS = 100
-_PLAIN = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)[ \r]")
-_FOLD = re.compile(r"[ \t]*\r?\n[ \t]+")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_PROTOCOL = b"HTTP/1.1 "
+_STATUS = re.compile(r"HTTP/1\.1 ([2-5][0-9][0-9])(?: [^\x00-\x1f\x7f]*)?")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)")
 """A line that begins otherwise goes on with the header before it, or is none."""
-
-_OF_SESSION = ("_manager", "_get_request_target")
-_OF_POOL = ("ConnectionCls", "_get_conn", "_put_conn", "timeout", "proxy_headers")
-"""Names that are used here and are not public: where one is missing, botocore sends everything."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,12}")
+_TARGET = re.compile(r"[A-Za-z0-9/._~-]*")
+"""Of others, urllib3 changes what it sends."""
 
 Headers = list[tuple[str, str]]
 
@@ -49,6 +47,10 @@ class Whole:
         yield self._body
 
 
+class _NotPlainError(Exception):
+    """It takes more than this to understand the answer, or to know where it ends."""
+
+
 class OpenConnections:
     """Of one botocore session. From any number of threads: a connection is out of its pool while it is used."""
 
@@ -56,11 +58,21 @@ class OpenConnections:
         """`session`: botocore's `URLLib3Session`."""
         self._session = session
         self._known: dict[str, _Address] = {}
+        self._strange: set[str] = set()
+        """URLs that are botocore's alone. Only added to, so no thread that still learns one makes it plain again."""
 
-    def learn(self, url: str) -> None:
-        """botocore has had an answer from there, so there may be a connection. Does nothing if this address is not a plain one."""
+    def learn(self, url: str, headers: Mapping[str, str]) -> None:
+        """botocore has had an answer with these headers from there, so there may be a connection. Never raises."""
         known = self._known.get(url)
-        if (known is None or known.pool() is None) and (address := _address_of(self._session, url)) is not None:
+        if url in self._strange or (known is not None and known.pool() is not None):
+            return
+        try:
+            address = None if "transfer-encoding" in headers else _address_of(self._session, url)
+        except Exception:  # a urllib3 or botocore that is built otherwise: the answer is there and must not be lost for that
+            address = None
+        if address is None:
+            self._strange.add(url)
+        else:
             self._known[url] = address
 
     def send(self, request: Any) -> AWSResponse | None:
@@ -69,24 +81,30 @@ class OpenConnections:
         Raises botocore's errors of connections.
         """
         address = self._known.get(request.url)
-        if address is None or (request.context and "read_timeout" in request.context):
+        if address is None or request.url in self._strange or (request.context and "read_timeout" in request.context):
             return None
-        message, pool = address.message(request), address.pool()
-        if message is None or pool is None or (connection := _take(pool)) is None:
-            return None
-        is_reusable = False
         try:
-            status, headers, body, is_reusable = _exchange(connection.sock, message, address.read_seconds)
+            message, pool = address.message(request), address.pool()
+            if message is None or pool is None or (connection := _take(pool)) is None:
+                return None
+            is_reusable = False
+            try:
+                status, headers, body, is_reusable = _exchange(connection.sock, message, address.read_seconds)
+            finally:
+                if not is_reusable:
+                    connection.close()
+                pool._put_conn(connection)
+        except _NotPlainError as error:
+            self._strange.add(request.url)
+            raise sdk.ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
         except ssl.SSLError as error:
             raise sdk.SSLError(endpoint_url=request.url, error=error) from error
         except TimeoutError as error:
             raise sdk.ReadTimeoutError(endpoint_url=request.url, error=error) from error
-        except (OSError, HTTPException) as error:
+        except OSError as error:
             raise sdk.ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
-        finally:
-            if not is_reusable:
-                connection.close()
-            pool._put_conn(connection)
+        except Exception as error:
+            raise sdk.HTTPClientError(error=error) from error
         return AWSResponse(request.url, status, headers, Whole(body))
 
 
@@ -112,9 +130,9 @@ class _Address:
         for name, value in request.headers.items():
             if isinstance(value, str) and value.isascii():
                 value = value.encode()
-            if not isinstance(value, bytes):
+            if not isinstance(value, bytes) or _NAME.fullmatch(name) is None:
                 return None
-            plain = name.encode("latin-1")
+            plain = name.encode()
             names.add(plain.lower())
             lines.append(b"%b: %b" % (plain, value))
         if not names.isdisjoint(self._written) or not names >= {b"user-agent", b"content-length"} or b"expect" in names:
@@ -139,93 +157,64 @@ def _take(pool: Any) -> Any:
 
 
 def _address_of(session: Any, url: str) -> _Address | None:
-    """Behind a proxy this finds a pool in which no connection is ever open: that of the proxy is another one."""
-    if not all(hasattr(session, name) for name in _OF_SESSION):
-        return None
+    """None: not a plain one. Behind a proxy it is one whose pool never has an open connection: that of the proxy is another one."""
     pool = session._manager.connection_from_url(url)
-    if not all(hasattr(pool, name) for name in _OF_POOL) or pool.proxy_headers:
+    target = session._get_request_target(url, None)
+    if pool.proxy_headers or _TARGET.fullmatch(target) is None or not (callable(pool._get_conn) and callable(pool._put_conn)):
         return None
-    return _Address(pool, session._get_request_target(url, None))
+    return _Address(pool, target)
 
 
 def _exchange(sock: socket.socket, message: bytes, seconds: float | None) -> tuple[int, Headers, bytes, bool]:
-    """Status, headers, body, and whether the connection may be used again."""
-    if sock.gettimeout() != seconds:
-        sock.settimeout(seconds)
+    """Status, headers, body, and whether the connection may be used again. Raises _NotPlainError."""
+    sock.settimeout(seconds)
     sock.sendall(message)
-    with sock.makefile("rb", READ_BYTES) as file:
-        lines = [file.readline(MAX_LINE)]
-        while lines[-1] not in (b"\r\n", b"\n", b"") and len(lines) <= MAX_HEADERS:
-            lines.append(file.readline(MAX_LINE))
-        plain = _plain(lines)
-        if plain is None:
-            return _as_it_comes(b"".join(lines), cast("io.BufferedReader", file))
-        status, headers, length, is_reusable = plain
-        body = file.read(length)
-    if len(body) < length:
-        raise IncompleteRead(body, length - len(body))
-    return status, headers, body, is_reusable
+    begun = _more(sock, READ_BYTES)
+    while (end := begun.find(b"\r\n\r\n")) < 0:
+        # What is refused here may never bring the empty line, and would be waited for until it is too late.
+        if len(begun) > MAX_HEAD or not _PROTOCOL.startswith(begun[: len(_PROTOCOL)]) or b"\n" in begun.replace(b"\r\n", b""):
+            raise _NotPlainError("an answer that does not begin as one of HTTP/1.1, or has no end of its headers")
+        begun += _more(sock, READ_BYTES)
+    status, headers, length, is_reusable = _plain(begun[:end].decode("latin-1"))
+    parts = [begun[end + 4 :]]
+    left = length - len(parts[0])
+    while left > 0:
+        parts.append(_more(sock, min(left + 1, READ_BYTES)))  # one more than there should be: over TLS nothing else would show it
+        left -= len(parts[-1])
+    if left < 0:
+        raise _NotPlainError("bytes behind an answer, which could be taken for the next one")
+    return status, headers, b"".join(parts), is_reusable
 
 
-def _plain(lines: list[bytes]) -> tuple[int, Headers, int, bool] | None:
-    """Status, headers, length of the body, and whether the connection stays; None: it takes more than this to understand it."""
-    begins = _PLAIN.match(lines[0])
-    if begins is None or lines[-1] != b"\r\n":
-        return None
-    status = int(begins[1])
+def _more(sock: socket.socket, most: int) -> bytes:
+    received = sock.recv(most)
+    if not received:
+        raise ConnectionError("the connection ended before its answer did")
+    return received
+
+
+def _plain(head: str) -> tuple[int, Headers, int, bool]:
+    """Status, headers, length of the body, and whether the connection stays. Raises _NotPlainError."""
+    begins, *lines = head.split("\r\n")
+    found = _STATUS.fullmatch(begins)
+    if found is None or found[1] in ("204", "304") or len(lines) > MAX_HEADERS or len(head) > MAX_HEAD:
+        raise _NotPlainError("an answer with another status line, without a body, or with too many headers or too long ones")
     headers: Headers = []
     lengths: list[str] = []
     is_reusable = True
-    for line in b"".join(lines[1:-1]).decode("latin-1").split("\r\n")[:-1]:
-        name, colon, value = line.partition(":")
-        if not colon or _NAME.fullmatch(name) is None or "\n" in value:
-            return None
-        value = value.strip(" \t")
+    for line in lines:
+        header = _HEADER.fullmatch(line)
+        if header is None:
+            raise _NotPlainError("an answer with a line that is no header")
+        name, value = header[1], header[2].rstrip(" \t")
         headers.append((name, value))
         match name.lower():
             case "content-length":
                 lengths.append(value)
             case "transfer-encoding":
-                return None
-            case "connection":
-                is_reusable = value.lower() == "keep-alive"
-    if len(lengths) != 1 or not (lengths[0].isascii() and lengths[0].isdecimal()) or status in (204, 304):
-        return None
-    return status, headers, int(lengths[0]), is_reusable
-
-
-def _as_it_comes(begun: bytes, file: io.BufferedReader) -> tuple[int, Headers, bytes, bool]:
-    """The same by `http.client`, of which so much has been read."""
-    response = HTTPResponse(_Begun(begun, file), method="POST")  # type: ignore[arg-type]
-    response.begin()
-    body = response.read()
-    headers = [(name, _FOLD.sub(" ", value)) for name, value in response.getheaders()]
-    return response.status, headers, body, not response.will_close
-
-
-class _Begun:
-    """A socket, as far as `HTTPResponse` needs one."""
-
-    def __init__(self, begun: bytes, file: io.BufferedReader) -> None:
-        self._begun = begun
-        self._file = file
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(_Joined(self._begun, self._file))
-
-
-class _Joined(io.RawIOBase):
-    """What has been read, and then the rest."""
-
-    def __init__(self, begun: bytes, file: io.BufferedReader) -> None:
-        self._begun = begun
-        self._file = file
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        part = self._begun[: len(buffer)] or self._file.read1(len(buffer))
-        self._begun = self._begun[len(part) :]
-        buffer[: len(part)] = part
-        return len(part)
+                raise _NotPlainError("an answer in chunks")
+            case "connection" if value.lower() != "keep-alive":
+                is_reusable = False
+    if len(lengths) != 1 or _LENGTH.fullmatch(lengths[0]) is None:
+        raise _NotPlainError("an answer without one length")
+    return int(found[1]), headers, int(lengths[0]), is_reusable

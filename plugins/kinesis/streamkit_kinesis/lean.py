@@ -5,6 +5,10 @@ piece. `request.py` makes the request with fewer steps, and `connection.py` send
 credentials, retries, opening connections, errors and the parser of answers stay botocore's: it is entered one floor below
 `_make_api_call`. The first call of each stream is an ordinary one, and so is each with arguments that are not known here. A botocore
 that is built otherwise is left as it is. `client.py` calls this once for each client that reads.
+
+The other calls make no events `provide-client-params`, `before-parameter-build`, `before-endpoint-resolution`, `before-call`,
+`after-call` and `after-call-error`. Where somebody has used them to put something of a call into its context or its headers (client-side
+metrics, a trace of Lambda), every call stays an ordinary one.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from botocore import exceptions as sdk
 from urllib3 import exceptions as http
 
 from streamkit_kinesis.connection import OpenConnections, Whole
-from streamkit_kinesis.request import Requests, sign_leanly
+from streamkit_kinesis.request import Requests
 
 __all__ = ["make_lean"]
 
@@ -26,12 +30,25 @@ _TARGETS = ("Kinesis_20131202.GetRecords", b"Kinesis_20131202.GetRecords")
 """botocore makes bytes of some headers."""
 _ARGUMENTS = {"ShardIterator", "Limit", "StreamARN"}
 """All of them text and numbers, so the body is plain JSON."""
+_CONTEXT = {
+    "client_region",
+    "client_config",
+    "has_streaming_input",
+    "auth_type",
+    "unsigned_payload",
+    "auth_options",
+    "endpoint_properties",
+    "signing",
+}
+_HEADERS = {"Content-Type", "User-Agent", "X-Amz-Target"}
+"""These two are what botocore itself has worked out when it makes a call, the same for each; anything else may be of one call alone."""
 
 
 class _Response(Protocol):
     """botocore's, not yet read."""
 
     raw: Any
+    headers: Mapping[str, str]
 
 
 def make_lean(client: Any) -> bool:
@@ -48,11 +65,9 @@ def make_lean(client: Any) -> bool:
     endpoint._send = _Sender(send, OpenConnections(getattr(endpoint, "http_session", None)))
     if hasattr(endpoint, "create_request") and hasattr(endpoint, "prepare_request") and hasattr(endpoint, "_event_emitter"):
         endpoint.create_request = Requests(endpoint, endpoint.create_request)
-    if hasattr(signer := getattr(client, "_request_signer", None), "get_auth_instance"):
-        sign_leanly(signer)
     _keep_user_agent(client)
     call = _Call(client.get_records, make_request, client.exceptions)
-    client.meta.events.register("before-call.kinesis.GetRecords", call.learn)
+    client.meta.events.register_last("before-call", call.learn)  # behind all who put something into the call
     client.get_records = call
     return True
 
@@ -73,15 +88,22 @@ class _Call:
         self._exceptions = exceptions
         self._learned: dict[str | None, tuple[object, dict[str, Any]]] = {}
         """By the stream's ARN, because the address may follow from it; None: requests that name none."""
+        self._is_ordinary = False
+        """There was something in a call that may be of that call alone."""
 
-    def learn(self, model: object, params: Mapping[str, Any], **_: object) -> None:
+    def learn(self, model: Any, params: Mapping[str, Any], **_: object) -> None:
         """botocore is about to make an ordinary call: what it has worked out is good for the next ones too."""
-        arn = json.loads(params["body"]).get("StreamARN")
-        self._learned[arn] = (model, _copy({name: value for name, value in params.items() if name != "body"}))
+        if model.name != "GetRecords" or self._is_ordinary:
+            return
+        if params["context"].keys() <= _CONTEXT and params["headers"].keys() <= _HEADERS:
+            arn = json.loads(params["body"]).get("StreamARN")
+            self._learned[arn] = (model, _copy({name: value for name, value in params.items() if name != "body"}))
+        else:
+            self._is_ordinary = True
 
     def __call__(self, **arguments: object) -> Answer:
         learned = self._learned.get(cast("str | None", arguments.get("StreamARN")))
-        if learned is None or not arguments.keys() <= _ARGUMENTS:
+        if learned is None or self._is_ordinary or not arguments.keys() <= _ARGUMENTS:
             return self._ordinary(**arguments)
         model, template = learned
         request = _copy(template)
@@ -125,8 +147,8 @@ class _Sender:
             raise sdk.ReadTimeoutError(endpoint_url=request.url, error=error) from error
         except http.ProtocolError as error:
             raise sdk.ConnectionClosedError(error=error, request=request, endpoint_url=request.url) from error
-        except (OSError, http.HTTPError) as error:
+        except Exception as error:  # as botocore's own `send` ends: a length that no machine has memory for, a chunk of less than nothing
             raise sdk.HTTPClientError(error=error) from error
         response.raw = Whole(body)
-        self._open.learn(request.url)
+        self._open.learn(request.url, response.headers)
         return response

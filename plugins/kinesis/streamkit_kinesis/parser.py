@@ -124,7 +124,7 @@ class _FastParser(_StrictParser):
         _check_length(body, response)
         try:
             answer = _decode(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return self._slowly(response, shape)  # cut after all, or something that only botocore puts up with
         # The rest of the answer is small, or nothing but its headers: botocore makes of it what it always does.
         if answer.children == _NONE:

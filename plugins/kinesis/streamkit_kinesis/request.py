@@ -6,14 +6,13 @@ call. `lean.py` puts this in the place of its `create_request`, for GetRecords a
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.awsrequest import AWSRequest
 from botocore.compat import HTTPHeaders
 
-__all__ = ["Requests", "sign_leanly"]
+__all__ = ["Requests"]
 
 
 class Requests:
@@ -30,19 +29,6 @@ class Requests:
         request = _Request(params)
         self._emit("request-created.kinesis.GetRecords", request=request, operation_name="GetRecords")
         return self._endpoint.prepare_request(request)
-
-
-def sign_leanly(signer: Any) -> None:
-    """botocore's signer works out twice which headers of a request it signs; from now on once. It makes an object for each request."""
-    make = signer.get_auth_instance
-
-    def get_auth_instance(*args: Any, **kwargs: Any) -> Any:
-        auth = make(*args, **kwargs)
-        if hasattr(auth, "headers_to_sign"):
-            auth.headers_to_sign = functools.cache(auth.headers_to_sign)
-        return auth
-
-    signer.get_auth_instance = get_auth_instance
 
 
 class _Headers(HTTPHeaders):  # type: ignore[misc]  # botocore has no types

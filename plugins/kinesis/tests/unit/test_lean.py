@@ -81,6 +81,40 @@ def test_only_the_first_call_of_a_stream_is_an_ordinary_one() -> None:
             client.get_records(ShardIterator="i", Unknown=1)
 
 
+@pytest.mark.parametrize("event", ["provide-client-params.kinesis.GetRecords", "before-call.kinesis.GetRecords", "before-call"])
+def test_where_somebody_puts_something_into_the_context_of_calls_all_of_them_are_ordinary(event: str) -> None:
+    """Client-side metrics have an object there for each call."""
+    called: list[object] = []
+
+    def put(context: dict[str, object], **_: object) -> None:
+        called.append(context)
+        context["current_call"] = len(called)
+
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        client.meta.events.register(event, put)
+        for _ in range(3):
+            client.get_records(ShardIterator="i")
+        assert len(called) == 3
+        client.meta.events.unregister(event, put)
+        ordinary: list[object] = []
+        client.meta.events.register("provide-client-params.kinesis.GetRecords", lambda params, **_: ordinary.append(params))
+        for _ in range(2):
+            client.get_records(ShardIterator="i")
+        assert len(ordinary) == 2, "for ever: who did it once may do it again"
+
+
+@pytest.mark.parametrize("event", ["before-call.kinesis.GetRecords", "before-call"])
+def test_a_header_of_one_call_is_not_sent_with_the_next(event: str) -> None:
+    traces = iter("abc")
+    with Wire(lambda asked: Said(EMPTY)) as wire:
+        client = client_of(wire.url)
+        client.meta.events.register(event, lambda params, **_: params["headers"].update({"X-Trace": next(traces)}))
+        for _ in range(3):
+            client.get_records(ShardIterator="i")
+    assert [asked.headers["x-trace"] for asked in wire.asked] == ["a", "b", "c"]
+
+
 def test_these_calls_are_signed_as_all_others_are() -> None:
     client = client_of("http://127.0.0.1:1")
     chosen: list[object] = []

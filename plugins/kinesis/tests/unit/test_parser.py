@@ -262,6 +262,13 @@ def test_an_answer_of_another_form_is_an_error_not_an_accident(change: dict[str,
         FAST.get_records()
 
 
+@pytest.mark.parametrize("record", [RECORD, {**RECORD, "Data": LARGE}], ids=["small", "large"])
+def test_an_answer_that_is_nested_too_deeply_is_an_error_not_an_accident(record: dict[str, object]) -> None:
+    FAST.answer(b'{"Records":[%b],"X":%b}' % (bytes_of(record), b"[" * 100_000 + b"]" * 100_000))
+    with pytest.raises(UnusableAnswerError):
+        FAST.get_records()
+
+
 @pytest.mark.parametrize("name", [b'"SequenceNumber"', b'"PartitionKey"'])
 def test_text_that_is_no_utf8_is_an_error_not_an_accident(name: bytes) -> None:
     body = bytes_of({**ANSWER, "Records": [{**RECORD, "PartitionKey": "a key"}]})
