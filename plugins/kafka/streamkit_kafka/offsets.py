@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from confluent_kafka import Consumer, TopicPartition
 
-from streamkit.errors import CheckpointError, FencedError, StoreNotReadyError, StreamkitError
+from streamkit.errors import BrokerUnavailableError, CheckpointError, FencedError, StoreNotReadyError, StoreUnavailableError, StreamkitError
 from streamkit.model import Capabilities, Checkpoint, Partition
 from streamkit.plugin import Adapter, AdapterContext, CheckpointStore, Claim, Grant
 from streamkit_kafka.client import ErrorWatch, consumer_config, new_consumer
@@ -52,7 +52,10 @@ class KafkaOffsets(Adapter[KafkaSettings], CheckpointStore):
 
     def _connect(self) -> tuple[Cluster, Consumer]:
         cluster = Cluster(self.settings, self.context)
-        cluster.connect()
+        try:
+            cluster.connect()
+        except BrokerUnavailableError as error:
+            raise StoreUnavailableError(str(error), fix=error.fix) from error
         return cluster, new_consumer(
             consumer_config(self.settings, self.context.worker, self.context.group), ErrorWatch(), self._commits.on_commit
         )
