@@ -64,8 +64,12 @@ class Program:
         )
 
     def wait_for(self, text: str) -> None:
+        """Takes that line and nothing behind it: `communicate` would not see what a buffer of ours holds."""
         assert self.process.stdout is not None
-        assert self.process.stdout.readline() == f"{text}\n"
+        line = b""
+        while not line.endswith(b"\n") and (byte := os.read(self.process.stdout.fileno(), 1)):
+            line += byte
+        assert line.decode() == f"{text}\n"
 
     def end(self) -> tuple[int, str, str]:
         out, err = self.process.communicate(timeout=30)
