@@ -35,11 +35,14 @@ class Gathering(Generic[T, R]):
     def ask(self, question: T, is_wanted: Callable[[], bool]) -> Promise[R]:
         """`is_wanted`: looked at when its call begins. Where it is not, nothing is asked, and nobody may wait for the answer any more."""
         answer: Promise[R] = Promise()
+        self._join(question, answer, is_wanted)
+        return answer
+
+    def _join(self, question: T, answer: Promise[R], is_wanted: Callable[[], bool]) -> None:
         self._waiting.append((question, answer, is_wanted))
         if not self._is_calling:
             self._is_calling = True
-            self._runtime.control.spawn(self._name, self._run(), lambda _: self._ended())
-        return answer
+            self._runtime.control.spawn(self._name, self._run(), self._ended)
 
     async def _run(self) -> None:
         """Until nobody waits."""
@@ -66,9 +69,13 @@ class Gathering(Generic[T, R]):
                 promise.fail(error)
         self._signal.set()
 
-    def _ended(self) -> None:
-        """However it has: who came meanwhile is served by another one, or told."""
+    def _ended(self, error: BaseException | None) -> None:
+        """Who came after its last look is served by another one; if it was broken off, all are told."""
         self._is_calling = False
         left, self._waiting = self._waiting, []
+        if error is None:
+            for question, answer, is_wanted in left:
+                self._join(question, answer, is_wanted)
+            return
         for _, answer, _ in left:
             answer.fail(StoreUnavailableError(f"{self._name} was broken off"))
