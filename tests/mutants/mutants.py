@@ -1718,6 +1718,23 @@ MUTANTS = (
             "::test_a_store_that_knows_another_cluster_is_told_which_it_is_and_asked_again_before_anything_is_written",
         ),
     ),
+    Mutant(
+        "an ended lease rests before it is removed",
+        "engine/ownership/roster.py",
+        "REST_LEASES = 3\n",
+        "REST_LEASES = 0\n",
+        (
+            "tests/promise/test_promise_4_leases.py"
+            "::test_an_ended_lease_rests_before_it_is_removed_for_a_request_to_make_it_may_still_be_on_its_way",
+        ),
+    ),
+    Mutant(
+        "an ended lease that the broker does not list any more does not rest",
+        "engine/ownership/roster.py",
+        "row.partition not in listed or ",
+        "",
+        ("tests/promise/test_promise_4_leases.py::test_an_ended_lease_that_the_broker_does_not_list_any_more_is_removed_at_once",),
+    ),
     # -- a plain reader whose broker has let in another owner
     Mutant(
         "what the broker gave to another is not taken back for a lease",

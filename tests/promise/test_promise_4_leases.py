@@ -16,7 +16,7 @@ from streamkit.plugin import Grant
 from streamkit.processing import Processor
 from tests.promise.leased import ALONE, LEASE, begin, held, ids, ownership, rows
 from tests.promise.targets import values
-from tests.promise.world import STREAM, MemoryWorld
+from tests.promise.world import STREAM, Member, MemoryWorld
 
 # -- level ---------------------------------------------------------------------------------------------------------------
 
@@ -322,6 +322,43 @@ def test_end_is_saved_after_the_childrens_leases_and_their_names(lineage: Memory
     again()
     lineage.until(lambda: lineage.journal.has("ended"), "the end")
     assert set(rows(lineage)[parent].partition.children) == children
+
+
+def test_an_ended_lease_rests_before_it_is_removed_for_a_request_to_make_it_may_still_be_on_its_way(lineage: MemoryWorld) -> None:
+    member, parent, children = split_and_begin(lineage)
+    look(lineage, member)
+    assert rows(lineage).keys() == {parent, *children}
+    lineage.pass_time(2.5 * LEASE)
+    look(lineage, member)
+    assert parent in rows(lineage)
+    lineage.pass_time(0.5 * LEASE)
+    look(lineage, member)
+    assert rows(lineage).keys() == children
+
+
+def test_an_ended_lease_that_the_broker_does_not_list_any_more_is_removed_at_once(lineage: MemoryWorld) -> None:
+    member, parent, children = split_and_begin(lineage)
+    del lineage.log.topic(STREAM).logs[parent]  # its retention is over
+    look(lineage, member)
+    assert rows(lineage).keys() == children
+
+
+def split_and_begin(lineage: MemoryWorld) -> tuple[Member, str, set[str]]:
+    """A worker that has read a parent to its end and has begun both children, and their names."""
+    lineage.create(1)
+    (parent,) = ids(lineage)
+    member = begin(lineage, "w1")
+    children = {child.id for child in lineage.log.split(STREAM, parent)}
+    for child in children:
+        lineage.write(["x"], child)
+    lineage.until(lambda: all((at := lineage.saved(child)) is not None and at.position is not None for child in children), "both begin")
+    return member, parent, children
+
+
+def look(lineage: MemoryWorld, member: Member) -> None:
+    """At the partitions and at all leases, as each worker does twice a minute."""
+    ownership(member)._looking.soon()
+    lineage.pass_time(1.5)
 
 
 def test_latest_is_the_groups_first_start_even_if_the_first_worker_died_before_it_read_anything(lineage: MemoryWorld) -> None:

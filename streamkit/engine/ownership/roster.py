@@ -6,7 +6,7 @@ left half done. Runs on the control thread.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -22,6 +22,9 @@ __all__ = ["Roster", "Streams"]
 
 STALE_PART = 1 / 2
 """Of a lease's duration: a plan that is older was overtaken by others, perhaps, and is thrown away."""
+REST_LEASES = 3
+"""Lease durations for which an ended lease stays that nothing needs any more. One that is removed can be made anew, and read anew, by a
+request to make it that was held up on its way for all of its life."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class Roster:
         self._streams = streams
         self._runtime = runtime
         self._patience = lease_seconds * STALE_PART
+        self._rest = lease_seconds * REST_LEASES
+        self._done_since: dict[Partition, float] = {}
         self._resolving = Resolving(streams.resolve, runtime.control)
 
     async def tend(self, rows: Sequence[Lease], listed_at: float) -> bool:
@@ -66,9 +71,15 @@ class Roster:
             self._resolving.used()
             return False
         self._resolving.used()
-        if done := to_remove(rows):
-            await self._calls.remove(done)
+        if rested := self._rested(to_remove(rows), set(everything)):
+            await self._calls.remove(rested)
         return True
+
+    def _rested(self, done: Sequence[Lease], listed: Set[Partition]) -> list[Lease]:
+        """Those that were seen to be done with long enough ago, or that the broker does not list any more and nobody can make anew."""
+        now = self._runtime.monotonic()
+        self._done_since = {row.partition: self._done_since.get(row.partition, now) for row in done}
+        return [row for row in done if row.partition not in listed or now - self._done_since[row.partition] >= self._rest]
 
     async def _begun(self, missing: Sequence[Lease], everything: Sequence[Partition], rows: Sequence[Lease]) -> list[Lease]:
         """Those without a checkpoint begin where the group begins. That is resolved here, before anything is read, and for all at once:
