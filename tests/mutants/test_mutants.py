@@ -6,6 +6,7 @@ A mutant that no test notices is a rule that nobody holds; one whose text is not
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -58,9 +59,8 @@ def _run(mutant: Mutant, folder: Path, free: SimpleQueue[Fork]) -> Run:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.rule)
 def test_a_rule_that_is_taken_away_is_missed(mutant: Mutant, runs: Runs) -> None:
     assert (ROOT / "streamkit" / mutant.file).read_text().count(mutant.old) == 1, "the text of the rule has moved: mend the mutant"
-    result = runs[mutant.rule].result()
-    assert result.code == 1, f"no test misses it (pytest ended with {result.code}):\n{result.said[-3000:]}"
-    assert " failed" in result.said.splitlines()[-1], f"the tests could not run:\n{result.said[-3000:]}"
+    said = runs[mutant.rule].result().said
+    assert re.match(r"[.s]*F", said), f"no test misses it:\n{said[-3000:]}"
 
 
 def test_every_rule_has_a_name_of_its_own_and_a_test() -> None:

@@ -27,11 +27,12 @@ from tests.promise.chaos.counting import STREAM
 ROOT = Path(__file__).parents[2]
 WORKERS = 10
 PARTITIONS = 100
-LEASE = 5.0
+LEASE = 10.0
 POLL = 1.0
-SLACK = 1.0
-"""What the processes themselves may take on a busy machine, beyond the promise."""
-PATIENCE = 60.0
+SLACK = 6.5
+"""What the processes may take on a busy machine, beyond the promise: little enough to tell a lease that was released from one that ran
+out, and one that ran out once from one that ran out twice. In virtual time the promise is held to the second."""
+PATIENCE = 90.0
 
 
 class Line(NamedTuple):
@@ -169,7 +170,7 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     group.until(lambda: len(set(group.owners().values())) == WORKERS, "all take part")
     together = max(min(line.seconds for line in group.lines() if line.worker == name) for name in group.processes)
     level = group.until(lambda: group.loads() == [PARTITIONS // WORKERS] * WORKERS, "level")
-    assert level - together <= 3 * POLL * 1.1 + SLACK
+    within(level - together, 3 * POLL * 1.1, "level")
 
     # One joins: it gets its share, and nothing else moves.
     began = time.monotonic()
@@ -184,7 +185,7 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     mine = sorted(p for p, worker in group.owners().items() if worker == "w0")
     killed = group.send("w0", signal.SIGKILL)
     taken = group.until(lambda: len(group.since(killed, "assigned")) >= len(mine), "the take-over")
-    assert taken - killed <= LEASE + 2 + SLACK
+    within(taken - killed, LEASE + 2, "taken over from who was killed")
     time.sleep(2 * POLL)
     check_moves(group.since(killed, "assigned"), mine)
     assert group.since(killed, "lost") == []
@@ -194,7 +195,7 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     mine = sorted(p for p, worker in group.owners().items() if worker == "w1")
     stopped = group.send("w1", signal.SIGSTOP)
     taken = group.until(lambda: len(group.since(stopped, "assigned")) >= len(mine), "the take-over from who sleeps")
-    assert taken - stopped <= LEASE + 2 + SLACK
+    within(taken - stopped, LEASE + 2, "taken over from who sleeps")
     time.sleep(POLL)
     continued = group.send("w1", signal.SIGCONT)
     for partition in mine:
@@ -213,12 +214,17 @@ def test_a_hundred_partitions_stay_level_whatever_becomes_of_the_workers(group: 
     mine = sorted(p for p, worker in group.owners().items() if worker == "w2")
     told = group.send("w2", signal.SIGTERM)
     group.until(lambda: len(group.since(told, "assigned")) >= len(mine), "the take-over from who stops")
-    assert max(line.seconds for line in group.since(told, "assigned")) - told <= 2 + SLACK
+    within(max(line.seconds for line in group.since(told, "assigned")) - told, 2, "taken over from who was told to stop")
     assert group.processes["w2"].wait(30) == 0
     check_moves(group.since(told, "assigned"), mine)
 
     # And in all this, nothing was delivered by two at once for longer than a call, and epochs only rose.
     check_one_at_a_time(group.lines())
+
+
+def within(seconds: float, promised: float, what: str) -> None:
+    print(f"{what}: {seconds:.1f}s, promised {promised:.1f}s")
+    assert seconds <= promised + SLACK, what
 
 
 def check_moves(assigned: Sequence[Line], mine: Sequence[str]) -> None:

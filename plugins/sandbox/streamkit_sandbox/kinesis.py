@@ -31,7 +31,8 @@ FAST = {
     "STOP_STREAM_ENCRYPTION_DURATION": "20ms",
     "SHARD_LIMIT": "5000",
     "ON_DEMAND_STREAM_COUNT_LIMIT": "1000",
-    "PERSIST_INTERVAL": "500ms",
+    # Rarely: a SIGTERM that meets a writing leaves an empty file behind, with which it does not start (seen in 2 of 42 stops at 500ms).
+    "PERSIST_INTERVAL": "1h",
     "LOG_LEVEL": "ERROR",
 }
 
@@ -39,7 +40,7 @@ FAST = {
 class KinesisServer(LocalKinesis):
     """kinesis-local 0.6.2. Keywords are its own variables in lower case: `split_shard_duration="2s"`.
 
-    With `persist` it writes its data twice a second and at an orderly end: what came after the last writing dies with `kill()`.
+    With `persist` it writes its data once an hour and at an orderly end: what came after the last writing dies with `kill()`.
     For the rest see LocalServer.
     """
 

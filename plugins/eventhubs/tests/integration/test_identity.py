@@ -185,9 +185,9 @@ def test_an_identity_that_does_not_answer_is_waited_for_in_bounded_time(server: 
         for error in (await said_to_who_asks(here), await said_to_who_writes(here)):
             assert isinstance(error, AccessDeniedError)
             assert error.retryable  # it may answer later
-            assert "no answer within 0.3 s" in str(error)
-        assert time.monotonic() - began < 5.0
+            assert "no answer within 1.2 s" in str(error)
+        assert time.monotonic() - began < 15.0
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("IDENTITY_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}/msi/token")
-        on(server, "orders", test, **fields_of(server, request_timeout=timedelta(seconds=1.5)))
+        on(server, "orders", test, **fields_of(server, request_timeout=timedelta(seconds=6)))
