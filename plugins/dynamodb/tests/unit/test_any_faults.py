@@ -14,7 +14,7 @@ from streamkit_dynamodb.settings import DynamoDBSettings
 from streamkit_dynamodb.store import DynamoDBStore
 
 from plugins.dynamodb.tests.service import Service, lost
-from plugins.dynamodb.tests.unit.test_owning import ARN, SHARD
+from plugins.dynamodb.tests.unit.two_stores import ARN, SHARD
 from streamkit.errors import CheckpointError, FencedError
 from streamkit.model import Checkpoint, Lease, Partition, Position, StartPosition
 from streamkit.plugin import Claim, Grant

@@ -14,8 +14,8 @@ from streamkit_dynamodb.settings import DynamoDBSettings
 from streamkit_dynamodb.statements import Retries
 
 from plugins.dynamodb.tests.service import Service, lost
-from plugins.dynamodb.tests.unit import test_owning as owning
-from plugins.dynamodb.tests.unit.test_owning import PART, SHARD, after, save, taken
+from plugins.dynamodb.tests.unit import two_stores
+from plugins.dynamodb.tests.unit.two_stores import PART, SHARD, after, save, taken
 from streamkit.errors import FencedError
 from streamkit.model import Checkpoint, Lease, Position, StartPosition
 from streamkit.plugin import Claim, Exported, Foreign
@@ -27,7 +27,7 @@ BACK = Checkpoint(PART, StartPosition.at(Position(3)), epoch=1)
 
 def run(test: Callable[[Service, Any, Any], Awaitable[None]]) -> None:
     """With two stores that try again what was lost."""
-    owning.run(test, settings=PATIENT)
+    two_stores.run(test, settings=PATIENT)
 
 
 def kcl_takes(service: Service) -> None:
