@@ -20,7 +20,7 @@ from tests.mutants.mutants import MUTANTS, Mutant
 ROOT = Path(__file__).parents[2]
 AT_ONCE = 2
 MAX_SEEDS = 500
-FIRST = 500
+FIRST = 2000
 LIMIT_SECONDS = 200
 
 PLANTED = {

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,16 +46,25 @@ class OffsetsKit(StoreKit):
 
 
 @pytest.fixture(scope="module")
-def orders(kafka_server: KafkaServer) -> str:
+def server() -> Iterator[KafkaServer]:
+    """Of its own: the rules say how the topic is called, and so do examples, which make theirs themselves."""
+    from streamkit_sandbox.errors import ServerUnavailableError
+    from streamkit_sandbox.kafka import KafkaServer
     from streamkit_sandbox.kafka_topics import create_topic
+    from streamkit_sandbox.pytest_plugin import missing
 
-    create_topic(kafka_server.bootstrap_servers, 10, {}, "orders")
-    return kafka_server.bootstrap_servers
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(KafkaServer())
+        except ServerUnavailableError as error:
+            missing(str(error))
+        create_topic(server.bootstrap_servers, 10, {}, "orders")
+        yield server
 
 
 @pytest.fixture
-def offsets(orders: str) -> OffsetsKit:
-    return OffsetsKit(orders)
+def offsets(server: KafkaServer) -> OffsetsKit:
+    return OffsetsKit(server.bootstrap_servers)
 
 
 test_rules = store_rules("offsets")
