@@ -149,7 +149,7 @@ def test_the_service_consumes_from_its_start_to_its_end(service: ModuleType) -> 
 
     async def live() -> None:
         async with service.api.router.lifespan_context(service.api):
-            until = time.monotonic() + 20
+            until = time.monotonic() + 60
             while sum((await ask(service.api, "/orders"))[1].values()) < 10 and time.monotonic() < until:
                 await asyncio.sleep(0.02)
             assert await ask(service.api, "/orders") == (200, {"ada": 5, "bob": 5})
@@ -314,7 +314,7 @@ def test_the_command_of_the_readme_runs_first_py_and_drains_at_sigterm() -> None
     try:
         assert any(" assigned, epoch " in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
-        rest = process.communicate(timeout=30)[1]
+        rest = process.communicate(timeout=60)[1]
     finally:
         process.kill()
         process.communicate()

@@ -40,7 +40,7 @@ class Page:
 
     def ask(self, path: str, method: str = "GET") -> tuple[int, str]:
         """Status and body."""
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=5)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=15)
         try:
             connection.request(method, path)
             answer = connection.getresponse()

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from streamkit_sandbox.eventhubs.server import EventHubsServer
 
 LIMIT_SECONDS = 90.0
+LEASE = {"lease_duration": "30s"}
+"""Longer than any machine stands still: who loses a lease meanwhile is given records again."""
 PARTITIONS = 2
 FIRST = (
     ("0", "ada", "tea"),
@@ -137,7 +139,7 @@ class KinesisStage(Stage):
         from tests.promise.aws import REGION
 
         kinesis, dynamodb = ({"endpoint_url": url, "region": REGION} for url in self._urls)
-        return {"broker": "kinesis", "stream": self._stream, "kinesis": kinesis, "store": "dynamodb", "dynamodb": dynamodb}
+        return {"broker": "kinesis", "stream": self._stream, "kinesis": kinesis, "store": "dynamodb", "dynamodb": dynamodb, **LEASE}
 
     def number(self, partition: str) -> str:
         return str(int(partition.removeprefix("shardId-")))
@@ -152,7 +154,8 @@ class EventHubsStage(Stage):
 
     def settings(self) -> dict[str, object]:
         hubs = {"connection_string": self._server.connection_string(), "consumer_group": "$Default"}
-        return {"broker": "eventhubs", "stream": self._hub, "eventhubs": hubs, "store": "azureblob", "azureblob": dict(self._blobs)}
+        stored = {"store": "azureblob", "azureblob": dict(self._blobs)}
+        return {"broker": "eventhubs", "stream": self._hub, "eventhubs": hubs, **stored, **LEASE}
 
 
 @pytest.fixture

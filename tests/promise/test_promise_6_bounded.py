@@ -125,7 +125,7 @@ def test_a_drain_ends_by_its_deadline(threads: World) -> None:
     began = time.monotonic()
     with pytest.raises(DrainTimeoutError) as caught:
         member.stop()
-    assert 0.3 <= time.monotonic() - began < 2.0
+    assert 0.3 <= time.monotonic() - began < 15.0, "it waited for the call, which never returns"
     assert caught.value.unfinished == ("orders/1",)
     assert threads.saved("0") == threads.saved("2")
     gate.set()
@@ -157,7 +157,7 @@ def test_the_deadline_can_be_seen(threads: World) -> None:
 
     threads.create(1)
     threads.write(["a", "b"])
-    member = threads.start(handle, drain_timeout="5s")
+    member = threads.start(handle, drain_timeout="30s")  # none of it is waited for
     threads.until(lambda: threads.journal.has("before"))
     member.supervisor.stop("shutdown")
     threads.until(lambda: member.states == {"0": "ending"})
@@ -166,7 +166,7 @@ def test_the_deadline_can_be_seen(threads: World) -> None:
     assert threads.journal.of("before") == [("before", None)]
     remaining = threads.journal.of("then")[0][1]
     assert isinstance(remaining, float)
-    assert 0 < remaining <= 5
+    assert 0 < remaining <= 30
 
 
 def test_no_thread_is_left(threads: World) -> None:
@@ -178,5 +178,5 @@ def test_no_thread_is_left(threads: World) -> None:
     threads.until(lambda: len(values(threads.journal)) == 8)
     member.stop()
     for thread in set(threading.enumerate()) - before:
-        thread.join(5)
+        thread.join(30)
     assert set(threading.enumerate()) == before

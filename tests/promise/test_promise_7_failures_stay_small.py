@@ -100,7 +100,7 @@ def test_a_blocked_def_handler_costs_nobody_anything(threads: World) -> None:
     threads.write(TEN, "0")
     member = threads.start(handle)
     threads.until(lambda: threads.journal.has("blocked"))
-    for _ in range(60):  # for longer than a session of the group, counted in saves
+    for _ in range(170):  # for longer than a session of the group, counted in saves of 50 ms
         threads.write(TEN, "1")
         count = len(threads.journal.of("checkpointed", "1"))
         threads.until(lambda count=count: len(threads.journal.of("checkpointed", "1")) > count)  # type: ignore[misc]

@@ -175,7 +175,7 @@ def test_a_stuck_partition_of_a_group_stays_and_is_ready_again_when_the_call_ret
 def test_a_stuck_partition_with_a_lease_is_given_up_for_others_to_take(scene: Scene) -> None:
     scene.log.create("orders", 1)
     scene.write("0")
-    leases = {"ownership": "lease", "store": "memory", "lease_duration": "1s"}
+    leases = {"ownership": "lease", "store": "memory", "lease_duration": "6s"}
     first = scene.start(hanging(scene.gate), "w1", stuck_after="200ms", **leases)
     until(lambda: first.reason("0").get("kind") == "stuck", first.partitions)
     second = scene.start(handle, "w2", **leases)
@@ -252,7 +252,7 @@ def test_a_store_that_cannot_be_claimed_from_is_red(scene: Scene) -> None:
 
 def test_a_lease_store_that_is_down_makes_a_standby_red(scene: Scene) -> None:
     scene.log.create("orders", 1)
-    leases = {"ownership": "lease", "store": "memory", "lease_duration": "1s"}
+    leases = {"ownership": "lease", "store": "memory", "lease_duration": "6s"}
     first = scene.start(handle, "w1", **leases)
     until(lambda: first.is_ready and first.partitions())
     second = scene.start(handle, "w2", **leases)
@@ -277,7 +277,7 @@ def test_before_broker_and_store_have_answered_and_during_the_drain_it_is_not_re
     scene.write("0")
     let_start = scene.log.faults.hold("discover")
     began = threading.Event()
-    page = scene.start(hanging(scene.gate, began), drain_timeout="10s")
+    page = scene.start(hanging(scene.gate, began), drain_timeout="60s")
     assert page.reasons == ["group billing: broker and store have not answered yet"]
     assert page.ask("/live")[0] == 200
     let_start()

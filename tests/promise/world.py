@@ -34,6 +34,8 @@ STREAM = "orders"
 GROUP = "billing"
 LIMIT_SECONDS = 20.0
 """How long a test waits for something that must happen."""
+REAL_SESSION_SECONDS = 8.0
+"""On threads, for a session and for a revocation: a machine that stands still for some seconds has not lost a member by that."""
 
 Note = tuple[object, ...]
 _numbers = count()
@@ -184,6 +186,8 @@ class MemoryWorld(World):
         self.name = f"promise-{next(_numbers)}"
         self.log = MemoryLog.named(self.name)
         self.runtime: Runtime = ThreadRuntime() if self.kind == "threads" else VirtualRuntime(1)
+        if self.kind == "threads":
+            self.session_seconds = self.revoke_seconds = REAL_SESSION_SECONDS
         self.broker_class: type[MemoryBroker] = MemoryBroker
         self.store_class: type[MemoryStore] = MemoryStore
         self._members: list[Member] = []

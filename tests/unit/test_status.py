@@ -272,7 +272,7 @@ def test_a_visitor_who_never_finishes_holds_up_no_shutdown() -> None:
         idle.sendall(b"GET /status HTTP/1.1\r\nHost: x\r\n")
         began = time.monotonic()
         worker.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15, "it would wait for the visitor for ever"
     assert worker.ended == [0]
 
 

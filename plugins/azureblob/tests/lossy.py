@@ -100,9 +100,9 @@ async def opened(
     kind: type[AzureBlobStore] = AzureBlobStore,
     **settings: Any,
 ) -> AsyncIterator[AzureBlobStore]:
-    settings = {"retries": 0, "connection_string": SecretStr(server.connection_string), "container": container, **settings}
+    given = {"retries": 0, "request_timeout": "20s", "connection_string": SecretStr(server.connection_string), "container": container}
     options = {} if transport is None else {"transport": transport}
-    store = kind(AzureBlobSettings(**settings), context or context_of(), **options)
+    store = kind(AzureBlobSettings(**{**given, **settings}), context or context_of(), **options)
     try:
         await store.open()
         yield store

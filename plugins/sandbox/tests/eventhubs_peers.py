@@ -217,7 +217,7 @@ class SyncPeer(Peer):
     def close(self) -> None:
         self._open.close()
         for thread in self._closing:
-            thread.join(10)
+            thread.join(30)
 
     def _producer(self, hub: str) -> EventHubProducerClient:
         if hub not in self._producers:
@@ -246,7 +246,7 @@ class _SyncReading(Reading):
 
     def _close(self) -> None:
         self._client.close()
-        self._thread.join(10)
+        self._thread.join(30)
 
 
 class AioPeer(Peer):
@@ -294,9 +294,9 @@ class AioPeer(Peer):
         for client in self._producers.values():
             self.run(client.close())
         for closing in self._closing:
-            closing.result(10)
+            closing.result(60)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(30)
         self._loop.close()
 
     def _producer(self, hub: str) -> eventhub_aio.EventHubProducerClient:

@@ -18,7 +18,7 @@ __all__ = ["PATH", "PROTOCOL", "WebSocketRelay"]
 
 PATH = "/$servicebus/websocket"
 PROTOCOL = "AMQPWSB10"
-_SECONDS = 10.0
+_SECONDS = 60.0
 
 
 class WebSocketRelay:

@@ -315,6 +315,7 @@ def chaos_on_kafka(folder: Path, servers: str, protocol: str, seconds: float, se
     environment = {
         "STREAMKIT_BROKER": "kafka",
         "STREAMKIT_STREAM": topic,
+        "STREAMKIT_GROUP": f"chaos-{topic}",  # the cluster is shared, and a group has one protocol
         "STREAMKIT_KAFKA__BOOTSTRAP_SERVERS": servers,
         "STREAMKIT_KAFKA__GROUP_PROTOCOL": protocol,
         "STREAMKIT_MAX_IN_FLIGHT": "200",

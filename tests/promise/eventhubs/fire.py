@@ -35,7 +35,8 @@ WORKERS = ("one", "two", "three")
 KEYS = 200
 RATE = 60.0
 """Records a second, of all keys together."""
-LEASE_SECONDS = 4.0
+LEASE_SECONDS = 8.0
+"""Much shorter than an outage, and longer than a machine stands still while a twin of who was frozen is made."""
 PAST_LEASE_SECONDS = LEASE_SECONDS + 1.5
 CHANCE = 0.01
 """Of each kind of fault, each time that it can happen."""
@@ -122,7 +123,7 @@ class Fire:
             return {line.partition for line in over if epochs.get(line.partition) == line.epoch}
 
         begun = {line.partition for line in place.lines("begin", name) if epochs.get(line.partition) == line.epoch}
-        place.until(lambda: ended() >= begun, f"{name} knows that it has lost {begun}", 30)
+        place.until(lambda: ended() >= begun, f"{name} knows that it has lost {begun}", 60)
         late = [line for line in place.lines("record", name, woken) if epochs.get(line.partition) == line.epoch]
         assert max(Counter(line.partition for line in late).values(), default=0) <= 1, f"more than the call that ran: {late}"
 
@@ -239,7 +240,7 @@ def on_eventhubs(folder: Path, server: EventHubsServer, azurite: AzuriteServer, 
     hub = server.create_hub(f"fire-{token_hex(4)}", PARTITIONS)
     container = azurite.create_container()
     store = azurite.settings() | {"STREAMKIT_AZUREBLOB__CONTAINER": container}
-    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": 1, "read_timeout": 2}
+    options: dict[str, Any] = {"retry_total": 0, "connection_timeout": 15, "read_timeout": 15}
     with contextlib.ExitStack() as stack:
         seen = stack.enter_context(ContainerClient.from_connection_string(azurite.connection_string, container, **options))
         place = EventHubsPlace(server, store, hub, folder, seen)

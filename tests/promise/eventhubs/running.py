@@ -19,7 +19,7 @@ class EventHubsPlace(Place):
     """One hub, one consumer group with its blobs."""
 
     refusal = Fault(Kind.ERROR, status=503)
-    short_lease = "2s"
+    short_lease = "8s"
 
     def __init__(self, server: EventHubsServer, store: Mapping[str, str], hub: str, folder: Path, seen: ContainerClient) -> None:
         """`store`: what a worker is told of Blob Storage; `seen`: the same container, without what may stand in front of it."""

@@ -19,7 +19,7 @@ from tests.promise.eventhubs.fire import Fire, on_eventhubs_of_its_own
 
 # Azure's own producer leaves transports behind when a link whose opening was lost is given up.
 leaves_transports = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(150), leaves_transports]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(240), leaves_transports]
 
 OUTAGE_SECONDS = 20.0
 

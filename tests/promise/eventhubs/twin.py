@@ -31,22 +31,22 @@ class Twin:
         self._runtime = ThreadRuntime()
         self._context = EngineContext(self._runtime, "azureblob", broker="eventhubs", group=group, worker="twin", streams=[stream])
         self._store = AzureBlobStore(AzureBlobSettings.model_validate(settings), self._context)
-        self._runtime.io.call("open", self._store.open()).result(20)
-        leases: Sequence[Lease] = self._runtime.io.call("leases", self._store.leases()).result(20)
+        self._runtime.io.call("open", self._store.open()).result(60)
+        leases: Sequence[Lease] = self._runtime.io.call("leases", self._store.leases()).result(60)
         self.leases = {lease.partition.id: lease for lease in leases if lease.partition.id in partitions}
         """As they were when it was made."""
         held = [(lease.partition, Grant(lease.epoch)) for lease in self.leases.values()]
-        answers: Sequence[Grant | Exception] = self._runtime.io.call("renew", self._store.renew(held)).result(20)
+        answers: Sequence[Grant | Exception] = self._runtime.io.call("renew", self._store.renew(held)).result(60)
         assert not [answer for answer in answers if isinstance(answer, Exception)], answers
 
     def save(self) -> list[Grant | Exception]:
         """Tries to checkpoint each of its partitions far ahead; one answer for each."""
         place = StartPosition.after(Position(FAR_AHEAD))
         changes = [(Checkpoint(lease.partition, place, owner=lease.owner), Grant(lease.epoch)) for lease in self.leases.values()]
-        answers: Sequence[Grant | Exception] = self._runtime.io.call("save", self._store.save(changes)).result(20)
+        answers: Sequence[Grant | Exception] = self._runtime.io.call("save", self._store.save(changes)).result(60)
         return list(answers)
 
     def close(self) -> None:
-        self._runtime.io.call("close", self._store.close()).result(10)
+        self._runtime.io.call("close", self._store.close()).result(60)
         self._context.stop()
         self._runtime.stop()

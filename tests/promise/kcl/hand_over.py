@@ -178,16 +178,16 @@ class StreamkitWorker:
     def stop(self) -> None:
         """SIGTERM, and it ends in order."""
         self._process.send_signal(signal.SIGTERM)
-        assert self._process.wait(40) == 0, self.said()
+        assert self._process.wait(60) == 0, self.said()
 
     def kill(self) -> None:
         """SIGKILL: it gives nothing back."""
         self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
     def refusal(self) -> str:
         """What it said, when it has ended by itself, not having begun."""
-        assert self._process.wait(20) != 0, self.said()
+        assert self._process.wait(60) != 0, self.said()
         return self.said()
 
     def said(self) -> str:
@@ -196,7 +196,7 @@ class StreamkitWorker:
     def end(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
-        self._process.wait(10)
+        self._process.wait(30)
 
 
 def lease_rows(dynamodb: Any, table: str) -> dict[str, Row]:

@@ -81,7 +81,7 @@ class Stream:
 
     def _change(self, operation: str, **more: str) -> None:
         getattr(self._kinesis, operation)(StreamName=self.name, **more)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self._kinesis.describe_stream_summary(StreamName=self.name)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
             assert time.monotonic() < deadline, f"{operation} takes too long"
             time.sleep(0.05)

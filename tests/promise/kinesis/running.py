@@ -21,7 +21,7 @@ class KinesisPlace(Place):
     """One stream, one group with its table."""
 
     refusal = Fault(Kind.THROTTLE)
-    short_lease = "1s"
+    short_lease = "8s"
     latest_margin_seconds = 2.0
     """docs/brokers/kinesis.md: what must not come is older, by the time that a process takes to start."""
 
@@ -42,7 +42,7 @@ class KinesisPlace(Place):
     def change(self, operation: str, **more: str) -> None:
         """A split or a merge, until the stream is active again."""
         getattr(self.kinesis, operation)(StreamName=self.stream, **more)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.kinesis.describe_stream_summary(StreamName=self.stream)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
             assert time.monotonic() < deadline, f"{operation} takes too long"
             time.sleep(0.05)

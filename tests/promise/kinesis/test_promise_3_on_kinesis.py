@@ -35,7 +35,7 @@ def test_order_holds_inside_an_aggregate_and_through_a_split_and_a_merge(place: 
     write_aggregate(here, [f"a{number}" for number in range(1, 11)], hold="a4")
     here.write(["a11"], slice_of=(0, 2))
     here.write(["b0", "b1", "b2"], slice_of=(1, 2))
-    here.start("one", lease_duration="1s")
+    here.start("one", lease_duration=here.short_lease)
     here.until(
         lambda: len(here.names()) == 7 and "a4" in [line.name for line in here.lines("call")], "it is in the middle of the aggregate"
     )
@@ -48,7 +48,7 @@ def test_order_holds_inside_an_aggregate_and_through_a_split_and_a_merge(place: 
     here.write(["c0", "c1"], slice_of=(0, 4))
     here.write(["d0", "d1"], slice_of=(1, 2))
     here.gate.touch()
-    here.start("two", lease_duration="1s")
+    here.start("two", lease_duration=here.short_lease)
     names = {f"a{number}" for number in range(12)} | {"b0", "b1", "b2", "c0", "c1", "d0", "d1"}
     here.until(lambda: set(here.names()) == names, "every record is done")
 

@@ -11,10 +11,13 @@ __all__ = [
 
 PARTITIONS = 6
 WORKERS = ("one", "two", "three")
-FAILOVER_SECONDS = 10.0
-SLACK_SECONDS = 4.0
-"""For a busy machine. On a quiet one it takes one or two seconds after SIGTERM, and as many beyond the lease after SIGKILL."""
-"""STREAMKIT_LEASE_DURATION, as it is by default."""
+LEASE_SECONDS = 20.0
+"""Twice the default: so far apart are what was given back and what had to run out that a machine which stands still is not taken for
+one that waits."""
+GIVEN_BACK_SECONDS = 12.0
+"""After SIGTERM; on a quiet machine one or two. What is not given back ends a lease after its last renewal: after 13 at the earliest."""
+RUN_OUT_SECONDS = LEASE_SECONDS + 10.0
+"""After SIGKILL; on a quiet machine one or two beyond the lease. Who waited for a second one would take 33 at the least."""
 
 
 def seconds_until_delivered_elsewhere(here: Place, victims: set[str], victim: str, moment: int) -> float:
@@ -24,7 +27,7 @@ def seconds_until_delivered_elsewhere(here: Place, victims: set[str], victim: st
         later = [line for line in here.lines("call", after=moment) if line.worker != victim]
         return {line.partition: line.at for line in reversed(later)}
 
-    here.until(lambda: victims <= firsts().keys(), f"{victims} of {victim} go on elsewhere", 3 * FAILOVER_SECONDS)
+    here.until(lambda: victims <= firsts().keys(), f"{victims} of {victim} go on elsewhere", 3 * LEASE_SECONDS)
     return max(at for partition, at in firsts().items() if partition in victims) / 1e9 - moment / 1e9
 
 
@@ -33,7 +36,7 @@ def test_others_take_over_soon_after_sigterm_and_after_kill_9(place: MakePlace) 
     writer = Writer(here, PARTITIONS)
     try:
         for worker in WORKERS:
-            here.start(worker)
+            here.start(worker, lease_duration=f"{LEASE_SECONDS:g}s")
         here.until(lambda: all(len(here.owned(worker)) == PARTITIONS // 3 for worker in WORKERS), "each has its share")
         here.until(lambda: len({line.partition for line in here.lines("record")}) == PARTITIONS, "all are read")
         victims = here.owned("one")
@@ -44,8 +47,8 @@ def test_others_take_over_soon_after_sigterm_and_after_kill_9(place: MakePlace) 
         writer.end()
     here.until(lambda: set(here.names()) >= set(writer.written), "nothing is lost")
     print(f"taken over {after_sigterm:.2f} s after SIGTERM, {after_kill:.2f} s after SIGKILL")
-    assert after_sigterm <= FAILOVER_SECONDS - SLACK_SECONDS, "it was given back: nobody had to wait until it is over"
-    assert after_kill <= FAILOVER_SECONDS + SLACK_SECONDS
+    assert after_sigterm <= GIVEN_BACK_SECONDS, "it was given back: nobody had to wait until it is over"
+    assert after_kill <= RUN_OUT_SECONDS
 
 
 def test_a_frozen_worker_cannot_save_afterwards_and_its_successor_is_not_disturbed(place: MakePlace) -> None:

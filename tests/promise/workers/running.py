@@ -64,7 +64,7 @@ class Place(ABC):
     refusal: Fault
     """What a proxy in front of the store does, so that it is too busy for everybody."""
     short_lease: str
-    """A lease that is soon over, and long enough for a few requests on a busy machine."""
+    """A lease that is soon over, and that who stands still for some seconds on a busy machine does not lose."""
     latest_margin_seconds: float = 0.0
     """How far before the start LATEST reaches back."""
 
@@ -125,7 +125,7 @@ class Place(ABC):
         """SIGKILL; the monotonic time of it in nanoseconds."""
         moment = time.monotonic_ns()
         self._processes[name].popen.kill()
-        self._processes.pop(name).popen.wait(10)
+        self._processes.pop(name).popen.wait(30)
         return moment
 
     def stop(self, name: str) -> int:
@@ -133,7 +133,7 @@ class Place(ABC):
         moment = time.monotonic_ns()
         process = self._processes.pop(name)
         process.popen.send_signal(signal.SIGTERM)
-        assert process.popen.wait(40) == 0, self.errors()
+        assert process.popen.wait(60) == 0, self.errors()
         return moment
 
     def pid(self, name: str) -> int:
@@ -150,7 +150,7 @@ class Place(ABC):
         for process in self._processes.values():
             with contextlib.suppress(ProcessLookupError):
                 process.popen.kill()
-            process.popen.wait(10)
+            process.popen.wait(30)
 
     # -- what they say -----------------------------------------------------------------------------------------------
 
@@ -224,5 +224,5 @@ class Writer:
 
     def end(self) -> None:
         self._over.set()
-        self._thread.join(30)
+        self._thread.join(60)
         assert not self._thread.is_alive()

@@ -47,7 +47,7 @@ def runtime() -> Iterator[ThreadRuntime]:
 
 
 def close(aside: ObserversAside, runtime: ThreadRuntime) -> None:
-    runtime.control.call("close", aside.close()).result(10)
+    runtime.control.call("close", aside.close()).result(30)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -106,7 +106,7 @@ def test_what_one_does_not_keep_up_with_is_bounded_and_said(
     monkeypatch.setattr(observers, "MAX_RARE_EVENTS", 3)
     aside = ObserversAside([Slow()], runtime)
     aside.on_ended(P0, 0)
-    assert begun.wait(10)
+    assert begun.wait(30)
     for number in range(1, 10):
         aside.on_ended(P0, number)
     with caplog.at_level(logging.WARNING):
@@ -133,7 +133,7 @@ def test_a_record_put_aside_is_told_though_everyday_events_are_dropped(runtime: 
     monkeypatch.setattr(observers, "MAX_EVENTS", 3)
     aside = ObserversAside([Slow()], runtime)
     aside.on_attempt_failed(P0, ValueError(), 0)
-    assert begun.wait(10)
+    assert begun.wait(30)
     for number in range(1, 10):
         aside.on_attempt_failed(P0, ValueError(), number)
         aside.on_put_aside(P0, Position(number), ValueError(), "skip")
@@ -166,7 +166,7 @@ def test_an_observer_of_checkpoints_that_hangs_stops_no_checkpoint(monkeypatch: 
     app.observe(Hanging())
     runtime = ThreadRuntime()
     try:
-        runtime.control.call("app", app.live(app.assemble(runtime), runtime)).result(10)
+        runtime.control.call("app", app.live(app.assemble(runtime), runtime)).result(30)
         with log.lock:
             (row,) = [row for row in log.rows("memory", "g").values() if row.checkpoint is not None and row.checkpoint.at.position]
         assert row.checkpoint is not None

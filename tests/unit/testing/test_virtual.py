@@ -20,7 +20,7 @@ def test_a_day_takes_no_time() -> None:
     before = time.monotonic()
     runtime.run(asyncio.sleep(86_400))
     assert runtime.monotonic() >= 86_400
-    assert time.monotonic() - before < 5
+    assert time.monotonic() - before < 60
     runtime.stop()
 
 

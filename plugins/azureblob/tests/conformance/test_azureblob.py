@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import ClassVar
 
 import pytest
@@ -36,7 +37,8 @@ class BlobKit(StoreKit):
         return AzureBlobStore(self._settings(nowhere), context)
 
     def _settings(self, connection_string: str) -> AzureBlobSettings:
-        return AzureBlobSettings(connection_string=SecretStr(connection_string), container=self.container)
+        patient = timedelta(seconds=20)  # a busy machine lets Azurite stand still for some
+        return AzureBlobSettings(connection_string=SecretStr(connection_string), container=self.container, request_timeout=patient)
 
 
 class In1970(Clock):

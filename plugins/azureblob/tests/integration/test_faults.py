@@ -403,7 +403,7 @@ async def test_a_key_that_is_wrong_is_named_and_not_shown(azurite_server: Azurit
 async def test_a_service_that_does_not_answer_is_an_outage_and_then_goes_on() -> None:
     with AzuriteServer() as own:
         container = own.create_container()
-        async with opened(own, container, request_timeout="500ms") as store:
+        async with opened(own, container, request_timeout="3s") as store:
             await store.create([Lease(hub()), Lease(hub("1"))])
             claims = await store.take(await store.leases(), "a#00000001")
             held = [
@@ -414,7 +414,7 @@ async def test_a_service_that_does_not_answer_is_an_outage_and_then_goes_on() ->
             own.pause()
             for ask in (store.renew(held), store.save([(after(1), held[0][1])]), store.leases(), store.list()):
                 with pytest.raises(CheckpointError):
-                    await asyncio.wait_for(ask, 5)
+                    await asyncio.wait_for(ask, 30)
             own.resume()
             assert list(await store.renew(held)) == [grant for _, grant in held]
             saved = [Checkpoint(partition, after(2).at, owner="w") for partition, _ in held]

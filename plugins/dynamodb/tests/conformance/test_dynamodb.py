@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -34,7 +35,9 @@ class DynamoDBKit(StoreKit):
         from streamkit_dynamodb.settings import DynamoDBSettings
         from streamkit_dynamodb.store import DynamoDBStore
 
-        return DynamoDBStore(DynamoDBSettings(endpoint_url=endpoint_url, region="us-east-1", table=self.table), context)
+        patient = timedelta(seconds=20)  # a busy machine lets DynamoDB Local stand still for some
+        settings = DynamoDBSettings(endpoint_url=endpoint_url, region="us-east-1", table=self.table, request_timeout=patient)
+        return DynamoDBStore(settings, context)
 
 
 @pytest.fixture

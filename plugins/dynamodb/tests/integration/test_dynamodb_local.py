@@ -48,7 +48,8 @@ def table() -> str:
 
 
 def settings(url: str, table: str, **more: Any) -> DynamoDBSettings:
-    return DynamoDBSettings(endpoint_url=url, region="us-east-1", table=table, **more)
+    """With an answer it may take long: a busy machine lets DynamoDB Local stand still for some seconds."""
+    return DynamoDBSettings(**{"endpoint_url": url, "region": "us-east-1", "table": table, "request_timeout": "20s", **more})
 
 
 def store_at(url: str, table: str, worker: str = "w", **more: Any) -> DynamoDBStore:
@@ -119,7 +120,7 @@ def test_threads_that_renew_save_and_steal_never_share_a_grant(client: Any, tabl
     url, rounds = dynamodb_server.endpoint_url, 15
 
     async def test() -> None:
-        a, b = store_at(url, table, "a", request_timeout="20s"), store_at(url, table, "b", request_timeout="20s")
+        a, b = store_at(url, table, "a"), store_at(url, table, "b")
         await a.open()
         await b.open()
         (shard,) = shards(1)
@@ -190,7 +191,7 @@ def test_the_item_limit_is_named_and_what_is_promised_fits(client: Any, table: s
     from streamkit.model import ParkedKey
 
     async def test() -> None:
-        store = store_at(dynamodb_server.endpoint_url, table, request_timeout="20s")
+        store = store_at(dynamodb_server.endpoint_url, table)
         await store.open()
         (shard,) = shards(1)
         claim = await store.claim(shard, "w", 0)
@@ -247,13 +248,13 @@ def test_an_app_whose_table_is_deleted_stops_by_name(client: Any, table: str, dy
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        assert began.wait(30)
+        assert began.wait(60)
         client.delete_table(TableName=table)
-        thread.join(30)
+        thread.join(60)
         assert not thread.is_alive(), "it must not wait for a table that is gone"
     finally:
         app.stop()
-        thread.join(30)
+        thread.join(60)
     assert [error for error in raised if isinstance(error, ConfigurationError) and "is gone" in str(error)], raised
 
 
@@ -261,7 +262,7 @@ def test_a_worker_without_the_server_says_so_and_goes_on_when_it_is_back(table: 
     from streamkit_sandbox.dynamodb import DynamoDBServer
 
     async def test(server: DynamoDBServer) -> None:
-        store = store_at(server.endpoint_url, table, request_timeout="1s", retry_timeout="200ms")
+        store = store_at(server.endpoint_url, table, request_timeout="3s", retry_timeout="200ms")
         await store.open()
         (shard,) = shards(1)
         await store.create([Lease(shard)])

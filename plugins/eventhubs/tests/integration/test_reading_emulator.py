@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from streamkit_eventhubs import reader as readers
 
 from plugins.eventhubs.tests.live import BUDGET, Live, on
 from streamkit.errors import PositionInvalidError, StreamGoneError
@@ -92,7 +93,7 @@ def test_what_is_written_later_comes_too_and_its_headers_say_what_was_sent(live:
             (record,) = worker.records
             assert (record.headers.get("kind"), record.headers.get("count")) == (b"order", b"3")
             assert abs(record.timestamp - datetime.now(UTC)) < timedelta(minutes=1)
-            assert time.monotonic() - began < 5.0
+            assert time.monotonic() - began < 9.0, "after ten seconds of silence the link would be doubted, and opened again"
 
     live(test)
 
@@ -146,7 +147,12 @@ def test_a_consumer_group_that_does_not_exist_is_named_with_what_to_set(live: Ca
     live(test, consumer_group="nobody")
 
 
-def test_a_hundred_partitions_are_closed_in_two_seconds(live: Callable[..., None], eventhubs_server: Any) -> None:
+def test_a_hundred_partitions_are_closed_together(
+    live: Callable[..., None], eventhubs_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a second or two, on a machine that has time: most of it the SDK waits."""
+    monkeypatch.setattr(readers, "CLOSE_SECONDS", 200.0)  # or they would be left to themselves, however they are closed
+
     async def test(here: Live) -> None:
         here.hub = eventhubs_server.create_hub(f"{here.hub}-wide", 100)
         partitions = await here.discover()
@@ -162,6 +168,6 @@ def test_a_hundred_partitions_are_closed_in_two_seconds(live: Callable[..., None
         assert len(worker_seen) == 100
         began = time.monotonic()
         await reader.close()
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20.0, "one after the other, with a second for each, they would take minutes"
 
     live(test)

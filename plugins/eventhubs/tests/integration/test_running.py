@@ -18,7 +18,8 @@ from streamkit_sandbox.eventhubs.server import EventHubsServer
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[4]
-LEASE_SECONDS = 3
+LEASE_SECONDS = 12
+"""Who stands still for some seconds must not lose one: what it had not saved would come again. One test waits for its end."""
 WORKER = """
 import os
 from streamkit import Context, Record, record_processor

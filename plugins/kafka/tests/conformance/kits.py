@@ -76,7 +76,7 @@ class KafkaKit(_Kit):
     def delete(self, stream: str) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         for answer in admin.delete_topics([stream]).values():
-            answer.result(10)
+            answer.result(60)
 
 
 class MockKit(_Kit):
@@ -106,7 +106,7 @@ class _MockCluster(Cluster):
         self._consumer = Consumer({"bootstrap.servers": settings.bootstrap_servers, "group.id": "asks", "log_level": 0})
 
     def partitions(self, streams: Sequence[str]) -> list[Partition]:
-        topics = self._consumer.list_topics(timeout=10).topics  # asked for all, so that none is made by asking for it
+        topics = self._consumer.list_topics(timeout=30).topics  # asked for all, so that none is made by asking for it
         if missing := [stream for stream in streams if stream not in topics and not stream.startswith("^")]:
             raise StreamGoneError(f"there is no topic {missing[0]!r}", broker="kafka")
         if any(stream.startswith("^") for stream in streams):
@@ -117,6 +117,6 @@ class _MockCluster(Cluster):
         assert spec in (EARLIEST, LATEST)
         found = {}
         for key in keys:
-            low, high = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=10)
+            low, high = self._consumer.get_watermark_offsets(TopicPartition(*key), timeout=30)
             found[key] = low if spec is EARLIEST else high
         return found

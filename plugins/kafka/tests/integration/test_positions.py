@@ -47,7 +47,7 @@ def test_a_reader_understands_a_time_that_was_not_resolved_too(kafka, minutes):
 
 
 def first_failure(kafka, reader):
-    for _ in range(200):
+    for _ in range(1200):  # a minute, when nothing comes
         for event in kafka.drive(reader.poll(kafka.budget)):
             assert not isinstance(event, Batch)
             if isinstance(event, Failed):
@@ -62,7 +62,7 @@ def test_an_expired_position_is_said_never_skipped_silently(kafka, minutes, on_e
 
     admin = AdminClient({"bootstrap.servers": kafka.server.bootstrap_servers})
     for answer in admin.delete_records([TopicPartition(minutes, 0, 6)]).values():
-        answer.result(10)
+        answer.result(60)
     reader, partition = kafka.broker(on_expired=on_expired).reader(), Partition(minutes, "0")
     kafka.drive(reader.add(partition, StartPosition.after(Position(2))))
     failed = first_failure(kafka, reader)
@@ -96,7 +96,7 @@ def test_a_deleted_topic_is_gone_never_ended(kafka):
     kafka.drive(reader.add(Partition(topic, "0"), StartPosition.EARLIEST))
     kafka.drive(reader.poll(kafka.budget))
     admin = AdminClient({"bootstrap.servers": kafka.server.bootstrap_servers})
-    admin.delete_topics([topic])[topic].result(10)
+    admin.delete_topics([topic])[topic].result(60)
     assert isinstance(first_failure(kafka, reader).error, StreamGoneError)
     kafka.drive(reader.close())
 
@@ -129,12 +129,12 @@ def test_transactions_leave_gaps_and_the_reader_still_catches_up(kafka, isolatio
     topic, partition = kafka.topic(1), None
     partition = Partition(topic, "0")
     producer = Producer({"bootstrap.servers": kafka.server.bootstrap_servers, "transactional.id": kafka.group})
-    producer.init_transactions(10)
+    producer.init_transactions(60)
     for number, commit in enumerate([True, False, True, False]):
         producer.begin_transaction()
         producer.produce(topic, b"%d" % number, partition=0)
-        producer.flush(10)
-        (producer.commit_transaction if commit else producer.abort_transaction)(10)
+        producer.flush(60)
+        (producer.commit_transaction if commit else producer.abort_transaction)(60)
     broker = kafka.broker(isolation_level=isolation)
     [tip] = kafka.drive(broker.tips([partition]))
     reader = broker.reader()
@@ -183,4 +183,4 @@ def test_lag_counts_to_the_high_watermark(kafka):
     kafka.drive(reader.close())
     assert [batch.lag_records for batch in batches] == [99 - batch.last.sequence for batch in batches]
     assert batches[-1].lag_seconds == 0.0
-    assert 0.0 < batches[0].lag_seconds < 30.0
+    assert 0.0 < batches[0].lag_seconds < 120.0

@@ -46,7 +46,7 @@ def test_one_bad_record_does_not_fail_the_others(kafka):
         NewRecord(b"3", partition="zero"),
         NewRecord(b"4"),
     ]
-    answers = sending(kafka, lambda producer: producer.send(topic, records), options={"message.timeout.ms": 3000})
+    answers = sending(kafka, lambda producer: producer.send(topic, records), options={"message.timeout.ms": 10_000})
     assert [type(answer) for answer in answers] == [type(None), BrokerError, StreamGoneError, BrokerError, type(None)]
     assert "message.max.bytes" in answers[1].fix
     assert [record.value for record in read_all(kafka, topic, 1, 2)] == [b"1", b"4"]

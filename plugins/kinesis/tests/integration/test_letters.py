@@ -41,7 +41,7 @@ class Shop:
             "DEAD_LETTER": f"kinesis:{self.letters}",
             "RETRY_ATTEMPTS": "1",
             "STOP": "at_end",
-            "LEASE_DURATION": "2s",
+            "LEASE_DURATION": "20s",  # a machine that stands still for some seconds loses none
             "KINESIS__IDLE_WAIT": "100ms",
         }
         if store == "sqlite":

@@ -32,7 +32,7 @@ def run(server: Any, stream: str, folder: Path, **variables: str) -> tuple[list[
         "STREAMKIT_STORE": "sqlite",
         "STREAMKIT_SQLITE__PATH": str(folder / "checkpoints.db"),
         "STREAMKIT_STOP": "at_end",
-        "STREAMKIT_LEASE_DURATION": "3s",
+        "STREAMKIT_LEASE_DURATION": "20s",  # a machine that stands still for some seconds loses none
     }
     done = subprocess.run(
         [sys.executable, "-m", "streamkit", "run", "first:handle"],
@@ -60,7 +60,7 @@ def test_the_first_example_runs_to_the_tips_and_goes_on_behind_a_split(server: A
     assert printed == ["ada ordered b'milk'", "ada ordered b'tea'", "bob ordered b'jam'"]
 
     client.split_shard(StreamName=stream, ShardToSplit="shardId-000000000000", NewStartingHashKey=str(1 << 126))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while client.describe_stream_summary(StreamName=stream)["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE":
         assert time.monotonic() < until
         time.sleep(0.1)

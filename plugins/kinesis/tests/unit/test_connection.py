@@ -269,7 +269,7 @@ def test_connections_end_with_their_client() -> None:
         with ready(said.url) as client:
             client.get_records(ShardIterator="i")
             assert not said.left.is_set()
-        assert said.left.wait(5)
+        assert said.left.wait(30)
 
 
 def test_where_urllib3_has_put_the_connections_away_new_ones_are_used() -> None:

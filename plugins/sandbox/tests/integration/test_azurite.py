@@ -20,9 +20,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("azurite_server")
 COMMAND = [sys.executable, "-c", "from streamkit.cli import main; main()", "sandbox", "azurite", "--json"]
 
 
-def container(server: AzuriteServer, name: str) -> ContainerClient:
-    """A client that gives up at once."""
-    return ContainerClient.from_connection_string(server.connection_string, name, retry_total=0, connection_timeout=1, read_timeout=1)
+def container(server: AzuriteServer, name: str, seconds: float = 30) -> ContainerClient:
+    """A client that asks once, and waits so long for the answer."""
+    patience = {"connection_timeout": seconds, "read_timeout": seconds}
+    return ContainerClient.from_connection_string(server.connection_string, name, retry_total=0, **patience)
 
 
 @pytest.fixture
@@ -71,8 +72,8 @@ def test_a_server_that_is_paused_fails_its_clients_and_goes_on_with_what_it_had(
     with AzuriteServer() as server, container(server, server.create_container()) as client:
         client.upload_blob("kept", b"x")
         server.pause()
-        with pytest.raises(ServiceResponseError):
-            names(client)
+        with container(server, client.container_name, seconds=1) as impatient, pytest.raises(ServiceResponseError):
+            names(impatient)
         server.resume()
         assert names(client) == ["kept"]
 

@@ -79,7 +79,7 @@ def test_it_does_not_outlive_its_owner_whatever_it_is_doing(eventhubs_server: Ev
         pid = int(owner.stdout.readline())
         assert Path(f"/proc/{pid}").exists()
         owner.kill()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while Path(f"/proc/{pid}").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

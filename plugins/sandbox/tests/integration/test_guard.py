@@ -76,7 +76,7 @@ def test_a_server_dies_with_its_killed_guard(guarded: GuardedProcess) -> None:
     guarded._guard.kill()
     assert ended(watched)
     os.close(watched)
-    assert guarded.exit_code(5) == -signal.SIGKILL
+    assert guarded.exit_code(30) == -signal.SIGKILL
 
 
 def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
 def test_a_signal_reaches_the_server_and_its_exit_code_is_known(guarded: GuardedProcess) -> None:
     assert guarded.exit_code() is None
     guarded.signal(signal.SIGTERM)
-    assert guarded.exit_code(10) == -signal.SIGTERM
+    assert guarded.exit_code(30) == -signal.SIGTERM
     guarded.signal(signal.SIGTERM)  # nobody is left to receive it
     guarded.end()
 

@@ -35,7 +35,7 @@ def produce(bootstrap_servers: str, topic: str) -> int | None:
 
 def test_a_topic_has_the_partitions_that_were_asked_for(mock: MockKafka) -> None:
     mock.create_topic("seven", 7)
-    found = ck.Producer({"bootstrap.servers": mock.bootstrap_servers}).list_topics("seven", timeout=10)
+    found = ck.Producer({"bootstrap.servers": mock.bootstrap_servers}).list_topics("seven", timeout=60)
     assert len(found.topics["seven"].partitions) == 7
     assert len(found.brokers) == len(mock.bootstrap_servers.split(",")) == 3
 
