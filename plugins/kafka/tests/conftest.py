@@ -188,15 +188,12 @@ def kafka(kafka_server: KafkaServer, kafka_topic: Callable[..., str]) -> Iterato
 @pytest.fixture(scope="session")
 def secure_server() -> Iterator[KafkaServer]:
     """A Kafka with a listener for each way in. Sessions end with their tokens (`connections.max.reauth.ms`)."""
-    from streamkit_sandbox.errors import ServerUnavailableError
     from streamkit_sandbox.kafka import KafkaServer
-    from streamkit_sandbox.pytest_plugin import missing
+    from streamkit_sandbox.pytest_plugin import needed
 
     server = KafkaServer(security=True, connections_max_reauth_ms=3_600_000)
-    try:
+    with needed():
         server.start()
-    except ServerUnavailableError as error:
-        missing(str(error))
     yield server
     server.close()
 

@@ -40,6 +40,7 @@ __all__ = [
     "kinesis_server",
     "kinesis_stream",
     "missing",
+    "needed",
     "redis_server",
 ]
 
@@ -55,7 +56,8 @@ def missing(reason: str) -> NoReturn:
 
 
 @contextlib.contextmanager
-def _needed() -> Iterator[None]:
+def needed() -> Iterator[None]:
+    """`missing`, if a server that is started inside cannot be had."""
     from streamkit_sandbox.errors import ServerUnavailableError
 
     try:
@@ -70,7 +72,7 @@ def kafka_server() -> Iterator[KafkaServer]:
     from streamkit_sandbox.kafka import KafkaServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             # Nobody kills it, so it need not be quick to be given up: on a busy machine a broker may be silent for seconds.
             server = stack.enter_context(KafkaServer(broker_session_timeout_ms=18000, broker_heartbeat_interval_ms=500))
         yield server
@@ -82,7 +84,7 @@ def kafka_mock() -> Iterator[MockKafka]:
     from streamkit_sandbox.kafka_mock import MockKafka
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             mock = stack.enter_context(MockKafka())
         yield mock
 
@@ -96,7 +98,7 @@ def kafka_topic(kafka_server: KafkaServer) -> Callable[..., str]:
     from streamkit_sandbox.kafka_topics import create_topic
 
     def create(partitions: int = 1, **config: str | int | bool) -> str:
-        with _needed():
+        with needed():
             return create_topic(kafka_server.bootstrap_servers, partitions, config)
 
     return create
@@ -108,7 +110,7 @@ def kinesis_server() -> Iterator[KinesisServer]:
     from streamkit_sandbox.kinesis import KinesisServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             server = stack.enter_context(KinesisServer())
         yield server
 
@@ -125,7 +127,7 @@ def kinesalite_server() -> Iterator[KinesaliteServer]:
     from streamkit_sandbox.kinesalite import KinesaliteServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             server = stack.enter_context(KinesaliteServer())
         yield server
 
@@ -136,7 +138,7 @@ def dynamodb_server() -> Iterator[DynamoDBServer]:
     from streamkit_sandbox.dynamodb import DynamoDBServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             server = stack.enter_context(DynamoDBServer())
         yield server
 
@@ -164,7 +166,7 @@ def azurite_server() -> Iterator[AzuriteServer]:
     from streamkit_sandbox.azurite import AzuriteServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             server = stack.enter_context(AzuriteServer())
         yield server
 
@@ -181,7 +183,7 @@ def redis_server() -> Iterator[RedisServer]:
     from streamkit_sandbox.redis import RedisServer
 
     with contextlib.ExitStack() as stack:
-        with _needed():
+        with needed():
             server = stack.enter_context(RedisServer())
         yield server
 

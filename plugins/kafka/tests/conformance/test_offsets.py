@@ -48,16 +48,13 @@ class OffsetsKit(StoreKit):
 @pytest.fixture(scope="module")
 def server() -> Iterator[KafkaServer]:
     """Of its own: the rules say how the topic is called, and so do examples, which make theirs themselves."""
-    from streamkit_sandbox.errors import ServerUnavailableError
     from streamkit_sandbox.kafka import KafkaServer
     from streamkit_sandbox.kafka_topics import create_topic
-    from streamkit_sandbox.pytest_plugin import missing
+    from streamkit_sandbox.pytest_plugin import needed
 
     with contextlib.ExitStack() as stack:
-        try:
+        with needed():
             server = stack.enter_context(KafkaServer())
-        except ServerUnavailableError as error:
-            missing(str(error))
         create_topic(server.bootstrap_servers, 10, {}, "orders")
         yield server
 
